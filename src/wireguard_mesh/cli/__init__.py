@@ -1,0 +1,1 @@
+"""Commands, flags and output of vpn-server and vpn-client."""

@@ -1,0 +1,1 @@
+"""Decisions without I/O, clock or randomness: the time and random bytes are arguments."""

@@ -1,0 +1,1 @@
+"""Plain immutable values of the mesh: parsed once at the edge, then passed on as they are."""

@@ -1,0 +1,1 @@
+"""The server's database: one method a noun and verb, on SQLAlchemy Core."""
