@@ -1,0 +1,86 @@
+"""From what stands to what is wanted of a WireGuard device, with the least operations.
+
+WireGuard's sessions live in its peers, so a peer whose key stays is changed in place and never made anew. `plan` is a
+pure function: planning again after the change was applied yields the empty change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wireguard_mesh.model.devices import (
+    DeviceChange,
+    ObservedDevice,
+    ObservedPeer,
+    PeerChange,
+    WantedDevice,
+    WantedPeer,
+)
+from wireguard_mesh.model.keys import NO_PRESHARED_KEY
+
+
+def plan(wanted: WantedDevice, observed: ObservedDevice) -> DeviceChange:
+    """The change that turns `observed` into `wanted`. Linear in the number of peers.
+
+    Order: first the peers that go, then those that stay, then the new ones. An allowed IP belongs to the last peer that
+    claimed it, so one that moves needs no release first; `wanted` must give each prefix to one peer only.
+    """
+    return DeviceChange(
+        private_key=wanted.private_key if wanted.private_key != observed.private_key else None,
+        listen_port=wanted.listen_port if _port_differs(wanted, observed) else None,
+        fwmark=wanted.fwmark if wanted.fwmark != observed.fwmark else None,
+        peers=(*_removals(wanted, observed), *_updates(wanted, observed), *_additions(wanted, observed)),
+    )
+
+
+def _port_differs(wanted: WantedDevice, observed: ObservedDevice) -> bool:
+    # Port 0 asks for any port, so one that stands already serves.
+    if wanted.listen_port == 0:
+        return observed.listen_port == 0 and observed.private_key is None
+    return wanted.listen_port != observed.listen_port
+
+
+def _removals(wanted: WantedDevice, observed: ObservedDevice) -> Iterator[PeerChange]:
+    for key in observed.peers:
+        if key not in wanted.peers:
+            yield PeerChange(public_key=key, remove=True)
+
+
+def _updates(wanted: WantedDevice, observed: ObservedDevice) -> Iterator[PeerChange]:
+    for key, peer in wanted.peers.items():
+        standing = observed.peers.get(key)
+        if standing is not None:
+            change = _difference(peer, standing)
+            if change is not None:
+                yield change
+
+
+def _difference(wanted: WantedPeer, standing: ObservedPeer) -> PeerChange | None:
+    endpoint = wanted.endpoint if wanted.endpoint != standing.endpoint else None
+    allowed_ips = wanted.allowed_ips if wanted.allowed_ips != standing.allowed_ips else None
+    keepalive = wanted.keepalive if wanted.keepalive != standing.keepalive else None
+    preshared_key = None
+    if wanted.preshared_key != standing.preshared_key:
+        preshared_key = wanted.preshared_key or NO_PRESHARED_KEY
+    if endpoint is None and allowed_ips is None and keepalive is None and preshared_key is None:
+        return None
+    return PeerChange(
+        public_key=wanted.public_key,
+        endpoint=endpoint,
+        allowed_ips=allowed_ips,
+        keepalive=keepalive,
+        preshared_key=preshared_key,
+    )
+
+
+def _additions(wanted: WantedDevice, observed: ObservedDevice) -> Iterator[PeerChange]:
+    for key, peer in wanted.peers.items():
+        if key not in observed.peers:
+            yield PeerChange(
+                public_key=key,
+                create=True,
+                endpoint=peer.endpoint,
+                allowed_ips=peer.allowed_ips,
+                keepalive=peer.keepalive,
+                preshared_key=peer.preshared_key,
+            )

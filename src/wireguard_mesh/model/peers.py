@@ -1,0 +1,52 @@
+"""A peer, and the map that a peer gets of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+import msgspec
+
+from wireguard_mesh.model.endpoints import Endpoint
+from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.model.names import Hostname, PeerId
+from wireguard_mesh.model.networks import MeshNetwork, Prefix
+
+DEFAULT_ROUTES: tuple[Prefix, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
+
+
+class Peer(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered machine as the others see it.
+
+    `endpoints` are candidates, best first; `revision` is that of the peer's last visible change.
+    `exit_node`: it offers to carry others' internet traffic. `online`: the server hears its heartbeats.
+    """
+
+    id: PeerId
+    public_key: PublicKey
+    hostname: Hostname
+    os: str
+    ipv4: IPv4Address
+    ipv6: IPv6Address
+    endpoints: tuple[Endpoint, ...] = ()
+    exit_node: bool = False
+    online: bool = True
+    revision: int = 0
+
+    @property
+    def addresses(self) -> tuple[Prefix, ...]:
+        """What WireGuard may accept from it, and send to it: its own two addresses."""
+        return (IPv4Network(self.ipv4), IPv6Network(self.ipv6))
+
+
+class NetworkMap(msgspec.Struct, frozen=True, kw_only=True):
+    """All that one peer must know. `peers` are the others that it may see, never itself.
+
+    `epoch` names the database that `revision` counts in: revisions of another epoch mean nothing.
+    """
+
+    epoch: str
+    revision: int
+    network: MeshNetwork
+    me: Peer
+    peers: Mapping[PublicKey, Peer]

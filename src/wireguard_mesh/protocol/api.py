@@ -1,0 +1,141 @@
+"""Our own HTTP messages, under `/v1/`. All but `/v1/server` and `/v1/health` are signed (`protocol.signatures`).
+
+| request                                    | answer             | errors                                      |
+| ------------------------------------------ | ------------------ | ------------------------------------------- |
+| `GET /v1/server`                           | `ServerInfo`       |                                             |
+| `POST /v1/register` `RegisterRequest`      | `RegisterResponse` | 400, 401, 403, 413, 429, 503, 507           |
+| `POST /v1/heartbeat` `HeartbeatRequest`    | `HeartbeatResponse`| 401, 404 (register again)                   |
+| `GET /v1/map?since=EPOCH.REVISION&wait=S`  | `MapUpdate`        | 400, 401, 404 (register again)              |
+| `DELETE /v1/peer`                          | `LeaveResponse`    | 401, 404                                    |
+
+Errors are `protocol.seed.ErrorResponse`. Every answer has a `Date`, by which a client with a wrong clock signs.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+import msgspec
+
+from wireguard_mesh.model.endpoints import Endpoint
+from wireguard_mesh.model.errors import InvalidValue
+from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.model.names import PeerId
+from wireguard_mesh.model.networks import MeshNetwork
+from wireguard_mesh.model.peers import Peer
+from wireguard_mesh.protocol.codec import Decoder
+
+MAX_ENDPOINTS: Final = 16
+MAX_TEXT: Final = 64
+MAX_WAIT_SECONDS: Final = 60  # the longest that GET /v1/map is held; also the age at which a client syncs anyway
+
+Endpoints = Annotated[tuple[Endpoint, ...], msgspec.Meta(max_length=MAX_ENDPOINTS)]
+ShortText = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+LongText = Annotated[str, msgspec.Meta(max_length=253)]
+
+
+class Admission(StrEnum):
+    """Who may become a peer."""
+
+    OPEN = "open"
+
+
+class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stranger may know: enough to sign the first request. `time` in Unix seconds."""
+
+    server_public_key: PublicKey
+    network: MeshNetwork
+    epoch: str
+    admission: Admission
+    version: str
+    time: float
+
+
+class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Join, or say anew what this machine is. The key is the signature's. `endpoints` best first."""
+
+    hostname: LongText
+    os: ShortText = ""
+    endpoints: Endpoints = ()
+    exit_node: bool = False
+    version: ShortText = ""
+
+
+class HeartbeatRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """This machine lives. `endpoints` and `exit_node`: None leaves them."""
+
+    endpoints: Endpoints | None = None
+    exit_node: bool | None = None
+
+
+class HeartbeatResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """`revision` is the mesh's head: a client behind it has something to fetch."""
+
+    epoch: str
+    revision: int
+    time: float
+
+
+class LeaveResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """The peer is gone, its addresses are quarantined."""
+
+    success: bool = True
+
+
+class UpdateKind(StrEnum):
+    """`snapshot`: forget all that you have. `delta`: change these. `current`: nothing changed."""
+
+    SNAPSHOT = "snapshot"
+    DELTA = "delta"
+    CURRENT = "current"
+
+
+class MapUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What changed for one peer since the revision that it named. `me` and `network` come with a snapshot, and `me`
+    when it changed; `upsert` are others that are new or changed, `remove` the ids of those to forget."""
+
+    kind: UpdateKind
+    epoch: str
+    revision: int
+    network: MeshNetwork | None = None
+    me: Peer | None = None
+    upsert: tuple[Peer, ...] = ()
+    remove: tuple[PeerId, ...] = ()
+
+
+class RegisterResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """The peer's place, and its whole map at once, so that one request is enough to join. Times in seconds."""
+
+    peer_id: PeerId
+    map: MapUpdate
+    heartbeat_seconds: float
+    offline_seconds: float
+
+
+class Since(msgspec.Struct, frozen=True):
+    """What a client has: written `EPOCH.REVISION`."""
+
+    epoch: str
+    revision: int
+
+    @classmethod
+    def parse(cls, text: str) -> Since:
+        """Raises `InvalidValue`."""
+        epoch, separator, revision = text.rpartition(".")
+        if not (separator and epoch.isascii() and epoch.isalnum() and len(epoch) <= MAX_TEXT):
+            raise InvalidValue("since is EPOCH.REVISION, as the last map had them")
+        if not (revision.isascii() and revision.isdigit() and len(revision) <= 18):
+            raise InvalidValue("since is EPOCH.REVISION, as the last map had them")
+        return cls(epoch, int(revision))
+
+    def __str__(self) -> str:
+        return f"{self.epoch}.{self.revision}"
+
+
+server_info: Decoder[ServerInfo] = Decoder(ServerInfo)
+register_request: Decoder[RegisterRequest] = Decoder(RegisterRequest)
+register_response: Decoder[RegisterResponse] = Decoder(RegisterResponse)
+heartbeat_request: Decoder[HeartbeatRequest] = Decoder(HeartbeatRequest)
+heartbeat_response: Decoder[HeartbeatResponse] = Decoder(HeartbeatResponse)
+map_update: Decoder[MapUpdate] = Decoder(MapUpdate)
