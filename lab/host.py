@@ -8,14 +8,11 @@ import sys
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lab.errors import LabError
 from lab.machine import ROOT, Machine
+from lab.network import Link, Route, Switch
 from lab.process import Process, failed_run, words
-
-if TYPE_CHECKING:
-    from lab.network import Link, Switch
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What a test run may want to hand down to the programs that it starts.
@@ -42,7 +39,7 @@ class Host:
     # Addresses
 
     @property
-    def link(self) -> "Link":
+    def link(self) -> Link:
         """Its first link."""
         if not self.links:
             raise LabError(f"host {self.name} has no link")
@@ -58,14 +55,13 @@ class Host:
         """The IPv6 address of its first link."""
         return self.link.ipv6
 
-    def move(self, switch: "Switch") -> None:
+    def move(self, switch: Switch) -> None:
         """Unplug the first link and plug it into another switch: new addresses, new routes."""
         self.link.move(switch)
 
-    def route(self, prefix: str, via: object) -> None:
+    def route(self, prefix: str, via: IPv4Address | IPv6Address) -> None:
         """Set a static route; `prefix` may be `default`."""
-        family = "-6" if ":" in str(via) else "-4"
-        self.machine.tool(["ip", family, "route", "replace", prefix, "via", str(via)])
+        self.machine.ip(Route(prefix, via).command)
 
     # Files
 

@@ -40,8 +40,8 @@ def keep(name: str, logs: Path, hosts: Iterable[Host]) -> Path:
 
 
 def _state(host: Host) -> Iterable[str]:
-    for pid, command in sorted(host.processes().items()):
-        yield f"process {pid} {' '.join(command)}"
+    for pid, arguments in sorted(host.processes().items()):
+        yield f"process {pid} {' '.join(arguments)}"
     for command in _STATE:
         yield f"\n$ {' '.join(command)}"
         try:

@@ -36,8 +36,8 @@ class Route:
 
     @property
     def command(self) -> str:
-        family = "-6" if self.via.version == 6 else "-4"
-        return f"{family} route replace {self.prefix} via {self.via}"
+        default = "::/0" if self.via.version == 6 else "0.0.0.0/0"
+        return f"route replace {default if self.prefix == 'default' else self.prefix} via {self.via}"
 
 
 @dataclass(eq=False)
@@ -129,7 +129,7 @@ class Link:
     def lose(self, percent: float) -> None:
         """Drop so many of the packets that the host sends, and of those that it receives. 0 ends it."""
         steps = round(percent * _LOSS_STEPS / 100)
-        drop = f"numgen random mod {_LOSS_STEPS} < {steps} drop"
+        drop = f"numgen random mod {_LOSS_STEPS} <= {steps - 1} drop"
         rules = f"table inet {LOSS_TABLE}_{self.name} {{}}\ndelete table inet {LOSS_TABLE}_{self.name}\n"
         if steps:
             rules += f"""table inet {LOSS_TABLE}_{self.name} {{
