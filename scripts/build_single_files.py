@@ -103,9 +103,9 @@ def unpack(program: str, wheels: Path, own: Path) -> Path:
     )
     add_extension_modules(wheels, site)
     (site / ".lock").unlink(missing_ok=True)  # the installer's own, writable by everybody
-    # Start scripts name the Python of this machine, and these records its folders and clock.
+    # Start scripts name the Python of this machine, and these records its folders and its clock.
     shutil.rmtree(site / "bin", ignore_errors=True)
-    for name in ("direct_url.json", "uv_cache.json", "uv_build.json"):
+    for name in ("RECORD", "direct_url.json", "uv_cache.json", "uv_build.json"):
         for record in site.glob(f"*.dist-info/{name}"):
             record.unlink()
     return site
