@@ -1,0 +1,148 @@
+"""The client's engine: from the map, the device, the links and the time to what device and host shall be.
+
+Events go in through methods, with the moment of their coming. `wanted` then says what shall be, and `next_look` when to
+read the device and ask again if nothing happens before. The engine holds no socket and starts nothing; whoever runs it
+compares what it wants with what stands (`core.plan`) and lets the backends apply the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from wireguard_mesh.core import endpoints
+from wireguard_mesh.core.exit_nodes import ExitDecision, choose
+from wireguard_mesh.core.instant import Instant
+from wireguard_mesh.core.sessions import FOLLOW_AFTER, Session
+from wireguard_mesh.core.wanted import ETHERNET_MTU, Settings, is_member, wanted_device, wanted_host
+from wireguard_mesh.model.devices import ObservedDevice, WantedDevice
+from wireguard_mesh.model.endpoints import Endpoint
+from wireguard_mesh.model.hosts import LocalAddress, WantedHost
+from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.model.peers import NetworkMap, Peer
+
+IDLE_LOOK: Final = 15.0  # seconds between two looks at a device of which nothing is expected
+LOOK_COST: Final = 0.005  # seconds that a look stays away for each peer, so that big meshes cost no more than small
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What shall be now, and what to tell a person about it."""
+
+    device: WantedDevice
+    host: WantedHost
+    exit_node: ExitDecision
+
+
+class Engine:
+    """One mesh on one interface."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.map: NetworkMap | None = None
+        self.exit_node = ExitDecision()
+        self.device: ObservedDevice | None = None
+        self.local: tuple[LocalAddress, ...] = ()
+        self._sessions: dict[PublicKey, Session] = {}
+        self._link_mtu = ETHERNET_MTU
+        self._looked = float("-inf")
+
+    # Events
+
+    def map_arrived(self, network_map: NetworkMap, now: Instant) -> None:
+        """The map is this from now on. Peers of the first one are called at once, later ones follow a little later."""
+        before = self.map
+        self.map = network_map
+        for key in [key for key in self._sessions if key not in network_map.peers]:
+            del self._sessions[key]
+        for key, peer in network_map.peers.items():
+            session = self._sessions.get(key)
+            if session is None or _is_back(before, peer, session, now):
+                start = now.monotonic + (FOLLOW_AFTER if before else 0.0)
+                session = self._sessions[key] = Session(start_at=start)
+                session.offer(self._ranked(peer), now)
+                if self.device is not None:
+                    session.observe(self.device.peers.get(key), now)
+            else:
+                session.offer(self._ranked(peer), now)
+
+    def observed(self, device: ObservedDevice, now: Instant) -> None:
+        """The device was read."""
+        self.device = device
+        self._looked = now.monotonic
+        for key, session in self._sessions.items():
+            session.observe(device.peers.get(key), now)
+            session.tick(now)
+
+    def device_is_new(self, now: Instant) -> None:
+        """The device was made (again): no session lives, and every peer is to be called at once."""
+        self.device = None
+        self._sessions = {key: Session(start_at=now.monotonic) for key in self._sessions}
+        self._rank_all(now)
+
+    def links_changed(self, local: Sequence[LocalAddress], link_mtu: int, now: Instant) -> None:
+        """These addresses the machine has now, and this MTU the link towards the server."""
+        self.local = tuple(local)
+        self._link_mtu = link_mtu
+        self._rank_all(now)
+
+    def configure(self, settings: Settings) -> None:
+        """The user decided otherwise."""
+        self.settings = settings
+
+    # Answers
+
+    def wanted(self, now: Instant) -> Wanted | None:
+        """What shall be; None before the first map."""
+        if self.map is None:
+            return None
+        self.exit_node = choose(
+            self.settings.exit_policy,
+            self.map.peers.values(),
+            self.exit_node,
+            offers=self.settings.offers_exit_node,
+            usable=lambda peer: self.settings.keepalive == 0 or self.is_alive(peer.public_key, now),
+        )
+        return Wanted(
+            wanted_device(self.settings, self.map, self._sessions, self.exit_node, now),
+            wanted_host(self.settings, self.map, self.exit_node, self._link_mtu),
+            self.exit_node,
+        )
+
+    def next_look(self, now: Instant) -> float:
+        """The monotonic moment at which to read the device and ask for `wanted` again."""
+        soon = now.monotonic + IDLE_LOOK
+        later = soon
+        if self.map is not None:
+            for key, session in self._sessions.items():
+                if is_member(self.map.peers[key], session, now):
+                    soon = min(soon, session.look_at(now))
+                    later = min(later, session.change_at(now))
+        # Nothing that lasts for seconds is worth more than one look in a while at a device of many peers.
+        return min(soon, max(later, self._looked + LOOK_COST * len(self._sessions)))
+
+    def published(self, limit: int) -> tuple[Endpoint, ...]:
+        """Where others may reach this machine, best first; none before the device has its port."""
+        port = self.settings.listen_port or (self.device.listen_port if self.device else 0)
+        return endpoints.published(self.local, port, limit) if port else ()
+
+    def is_alive(self, key: PublicKey, now: Instant) -> bool:
+        """Whether the tunnel to that peer demonstrably carries packets."""
+        session = self._sessions.get(key)
+        return session is not None and session.alive(now)
+
+    def _ranked(self, peer: Peer) -> tuple[Endpoint, ...]:
+        own_port = self.settings.listen_port or (self.device.listen_port if self.device else 0)
+        return endpoints.ranked(peer.endpoints, self.local, own_port)
+
+    def _rank_all(self, now: Instant) -> None:
+        if self.map is not None:
+            for key, session in self._sessions.items():
+                session.offer(self._ranked(self.map.peers[key]), now)
+
+
+def _is_back(before: NetworkMap | None, peer: Peer, session: Session, now: Instant) -> bool:
+    """Whether a peer that was offline, its tunnel dead, is online again: a newcomer, which starts by itself."""
+    was = before.peers.get(peer.public_key) if before else None
+    return was is not None and not was.online and peer.online and not session.alive(now)

@@ -1,0 +1,132 @@
+"""One machine per peer: whether its tunnel lives, where to send the next handshake, and who starts it.
+
+What WireGuard does by itself is left to it. It repeats an unanswered handshake every `REKEY_TIMEOUT` for
+`REKEY_ATTEMPT_TIME`, and follows a peer that roams. This machine only gives it the next address to try as long as none
+answers, and sees to it that of two peers one starts: when both start at once over a long round trip, each throws away
+the other's answer, and the first handshake takes many seconds.
+
+Who starts: the one that learns of the other in its first map, the newcomer, at once. The one that was there already
+waits `FOLLOW_AFTER`, by when the newcomer is ready to answer, should its own attempt have been lost. What makes
+WireGuard start is the persistent keepalive, when it changes from 0.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wireguard_mesh.core.instant import Instant
+from wireguard_mesh.model.devices import ObservedPeer
+from wireguard_mesh.model.endpoints import Endpoint
+
+REKEY_TIMEOUT: Final = 5.0  # WireGuard paper, section 6.1: seconds between two attempts at a handshake
+REJECT_AFTER_TIME: Final = 180.0  # the same: no session is used longer, so no younger handshake means no tunnel
+FOLLOW_AFTER: Final = 0.3  # longer than a newcomer takes from its first map to a device that answers
+HEARD_FOR: Final = 60.0  # received bytes prove life as long; more than two keepalives of 25 s
+LONGEST_TRY: Final = 60.0  # seconds that an address is tried once all have been tried a few times
+FIRST_LOOK: Final = 0.2  # seconds after its start at which a handshake is looked for first
+_FIRST_TRIES: Final = 2  # rounds through all addresses before they take longer
+_NEVER: Final = float("-inf")
+_FOREVER: Final = float("inf")
+
+
+class Session:
+    """What is known of the tunnel to one peer. All times are monotonic seconds."""
+
+    __slots__ = (
+        "_candidates", "_handshake", "_handshake_at", "_heard_at", "_is_unseen", "_position", "_received", "_started",
+        "_tries", "_try_until",
+    )  # fmt: skip
+
+    def __init__(self, *, start_at: float) -> None:
+        self._started = start_at
+        self._candidates: tuple[Endpoint, ...] = ()
+        self._position: int | None = 0
+        self._tries = 0
+        self._try_until = start_at + REKEY_TIMEOUT
+        self._is_unseen = True
+        self._handshake = 0.0
+        self._handshake_at = _NEVER
+        self._received = 0
+        self._heard_at = _NEVER
+
+    def offer(self, candidates: tuple[Endpoint, ...], now: Instant) -> None:
+        """The peer may be reached at these, best first. If they are others than before, the first one is next."""
+        if candidates == self._candidates:
+            return
+        self._candidates = candidates
+        if self._position is not None:
+            self._try_from(0, now.monotonic)
+
+    def observe(self, seen: ObservedPeer | None, now: Instant) -> None:
+        """What the device says of the peer; None: it does not have it."""
+        was_unseen, self._is_unseen = self._is_unseen, False
+        if seen is None:
+            return
+        self._note_signs_of_life(seen, now)
+        if self.alive(now):
+            self._position = None
+            self._try_until = _FOREVER
+        elif self._try_until == _FOREVER:
+            # The tunnel has just died. The peer may come back where it was last: that first, then the candidates.
+            self._try_from(None, now.monotonic)
+        elif was_unseen and seen.endpoint is not None:
+            # The device stood before us: go on from the address that it has.
+            known = seen.endpoint in self._candidates
+            self._try_from(self._candidates.index(seen.endpoint) if known else None, now.monotonic)
+
+    def _note_signs_of_life(self, seen: ObservedPeer, now: Instant) -> None:
+        if seen.latest_handshake != self._handshake:
+            # Its age when first seen is all that the wall clock is asked for; it may be wrong, or jump later.
+            is_first = self._handshake == 0.0
+            age = max(0.0, now.wall - seen.latest_handshake) if is_first else 0.0
+            self._handshake = seen.latest_handshake
+            self._handshake_at = now.monotonic - age if self._handshake else _NEVER
+        if 0 < self._received < seen.received_bytes:
+            self._heard_at = now.monotonic
+        self._received = seen.received_bytes
+
+    def tick(self, now: Instant) -> None:
+        """Go on to the next address if the time of this one is over."""
+        if self.alive(now) or now.monotonic < self._try_until or not self._candidates:
+            return
+        following = 0 if self._position is None else (self._position + 1) % len(self._candidates)
+        self._tries += 1
+        self._try_from(following, now.monotonic)
+
+    def _try_from(self, position: int | None, now: float) -> None:
+        self._position = position
+        rounds = self._tries // max(1, len(self._candidates))
+        whole = REKEY_TIMEOUT * 2.0 ** min(max(0, rounds - _FIRST_TRIES), 8)
+        self._try_until = max(now, self._started) + min(LONGEST_TRY, whole)
+
+    def alive(self, now: Instant) -> bool:
+        """Whether the tunnel demonstrably carries packets."""
+        return now.monotonic - self._handshake_at < REJECT_AFTER_TIME or now.monotonic - self._heard_at < HEARD_FOR
+
+    def starts(self, now: Instant) -> bool:
+        """Whether we may start a handshake, and so keep the tunnel open."""
+        return now.monotonic >= self._started or self.alive(now)
+
+    def endpoint(self, now: Instant) -> Endpoint | None:
+        """Where to send to; None: leave what WireGuard has."""
+        if self.alive(now) or self._position is None or not self._candidates:
+            return None
+        return self._candidates[min(self._position, len(self._candidates) - 1)]
+
+    def look_at(self, now: Instant) -> float:
+        """When to look at the device for the sake of this peer soon: while its first handshake is awaited."""
+        if self.alive(now):
+            return _FOREVER
+        if now.monotonic < self._started:
+            return self._started
+        age = now.monotonic - self._started
+        # 0.2, 0.4, 0.8 … seconds after the start, then as often as the address changes.
+        return now.monotonic + max(FIRST_LOOK, age) if age < REKEY_TIMEOUT else _FOREVER
+
+    def change_at(self, now: Instant) -> float:
+        """When something changes by time alone: the next address is due, or the tunnel can no longer be alive."""
+        if self.alive(now):
+            return max(self._handshake_at + REJECT_AFTER_TIME, self._heard_at + HEARD_FOR)
+        if self._try_until == _FOREVER:
+            return now.monotonic
+        return max(self._try_until, now.monotonic) if self._candidates else _FOREVER
