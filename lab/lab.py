@@ -111,10 +111,11 @@ class Lab:
 def _allow_many_neighbours() -> None:
     """Raise the limits of the kernel's neighbour table, the one thing outside that a lab changes.
 
-    They exist only once, in the first network namespace, and are never lowered: other labs may need them.
+    They are seen only in the first network namespace: elsewhere a lab has to live with what is set. They are
+    never lowered, since other labs may need them.
     """
     for family in ("ipv4", "ipv6"):
         for name, wanted in _NEIGHBOUR_LIMITS.items():
             setting = Path(f"/proc/sys/net/{family}/neigh/default/{name}")
-            if int(setting.read_text()) < wanted:
+            if setting.exists() and int(setting.read_text()) < wanted:
                 setting.write_text(str(wanted))

@@ -42,26 +42,50 @@ class Losses:
         return f"{self.lost} of {self.sent} packets lost, longest gap {self.longest_gap:.2f} s"
 
 
+class ReplyReader:
+    """Reads answers out of the output of `ping -D` as it grows."""
+
+    def __init__(self) -> None:
+        self.replies: list[Reply] = []
+        self._read = 0
+
+    def read(self, output: str) -> None:
+        """Take the whole output until now; what was read before is not read again."""
+        for found in _REPLY.finditer(output, self._read):
+            previous = self.replies[-1].sequence if self.replies else 0
+            # The nearest number to the previous one that has these 16 bits: late answers may go back a little.
+            half = _SEQUENCE_NUMBERS // 2
+            step = (int(found[2]) - previous + half) % _SEQUENCE_NUMBERS - half
+            self.replies.append(Reply(float(found[1]), previous + step))
+            self._read = found.end()
+
+
 class Probe:
     """Pings `address` from `host`, `rate` times a second, from the making of this object until `stop`."""
 
     def __init__(self, host: Host, address: object, rate: int = 100, size: int = 56) -> None:
         self._interval = 1 / rate
+        self._reader = ReplyReader()
         self._process = host.start("ping", "-n", "-D", "-i", f"{self._interval:.4f}", "-s", size, address)
 
     def replies(self) -> list[Reply]:
         """The answers until now, in order of arrival."""
-        return read_replies(self._process.output())
+        self._reader.read(self._process.output())
+        return self._reader.replies
 
-    def wait_for_reply(self, timeout: float = 10.0) -> Reply:
-        """Wait for one more answer than there was at the time of the call; `LabError` when none comes."""
-        before = len(self.replies())
+    def wait_for_replies(self, number: int = 1, timeout: float = 10.0) -> Reply:
+        """Wait for so many more answers than there were at the time of the call; `LabError` when they stay out."""
+        wanted = len(self.replies()) + number
         deadline = time.monotonic() + timeout
-        while len(replies := self.replies()) == before:
+        while len(replies := self.replies()) < wanted:
             if time.monotonic() > deadline or not self._process.running:
                 raise LabError(f"no answer to a ping within {timeout:g} s:\n{self._process.output()[-2000:]}")
             time.sleep(self._interval)
         return replies[-1]
+
+    def wait_for_reply(self, timeout: float = 10.0) -> Reply:
+        """Wait for one more answer."""
+        return self.wait_for_replies(1, timeout)
 
     def stop(self) -> Losses:
         """End the stream and count.
@@ -79,19 +103,7 @@ class Probe:
         summary = _SENT.search(output)
         if summary is None:
             raise LabError(f"ping has no summary:\n{output[-2000:]}")
-        return count(read_replies(output), last or int(summary[1]), self._interval)
-
-
-def read_replies(output: str) -> list[Reply]:
-    """The answers in the output of `ping -D`, their sequence numbers unwrapped."""
-    replies: list[Reply] = []
-    previous = 0
-    for found in _REPLY.finditer(output):
-        # The nearest number to the previous one that has these 16 bits: late answers may go back a little.
-        step = (int(found[2]) - previous + _SEQUENCE_NUMBERS // 2) % _SEQUENCE_NUMBERS - _SEQUENCE_NUMBERS // 2
-        previous += step
-        replies.append(Reply(float(found[1]), previous))
-    return replies
+        return count(self.replies(), last or int(summary[1]), self._interval)
 
 
 def count(replies: list[Reply], sent: int, interval: float) -> Losses:

@@ -36,7 +36,7 @@ def test_the_owner_stays_where_it_is(lab: Lab) -> None:
 
 
 def test_a_name_that_the_kernel_refuses_is_an_error_and_the_lab_goes_on(lab: Lab) -> None:
-    with pytest.raises(LabError, match="Invalid argument|name too long|File name too long"):
+    with pytest.raises(LabError, match=r"Invalid argument|too long"):
         lab.host("x" * 100)
     assert lab.host("a").run("uname", "-n").stdout == "a\n"
 

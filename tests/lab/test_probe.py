@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab import Lab
-from lab.probe import Losses, Probe, Reply, count, read_replies
+from lab.probe import Losses, Probe, Reply, ReplyReader, count
 
 
 def _output(*sequence: int) -> str:
@@ -15,14 +15,21 @@ def _output(*sequence: int) -> str:
     )
 
 
+def _read(*parts: str) -> list[Reply]:
+    reader = ReplyReader()
+    for number in range(len(parts)):
+        reader.read("".join(parts[: number + 1]))
+    return reader.replies
+
+
 def test_replies_are_read_with_time_and_number() -> None:
-    output = _output(1, 2) + "no answer\n" + _output(4)
-    assert [reply.sequence for reply in read_replies(output)] == [1, 2, 4]
-    assert read_replies(output)[1].at == pytest.approx(1000.01)
+    replies = _read(_output(1, 2), "no answer\n", _output(4)[:40], _output(4)[40:])
+    assert [reply.sequence for reply in replies] == [1, 2, 4]
+    assert replies[1].at == pytest.approx(1000.01)
 
 
 def test_numbers_do_not_wrap_and_may_go_back_a_little() -> None:
-    replies = read_replies(_output(30_000, 60_000, 65_535, 1, 0, 2))
+    replies = _read(_output(30_000, 60_000, 65_535, 1, 0, 2))
     assert [reply.sequence for reply in replies] == [30_000, 60_000, 65_535, 65_537, 65_536, 65_538]
 
 
@@ -45,8 +52,7 @@ def test_a_good_link_loses_nothing_and_a_cut_is_seen(lab: Lab) -> None:
     lan = lab.switch("lan", "192.0.2.0/24")
     a, b = lab.host("a", lan), lab.host("b", lan)
     probe = Probe(a, b.ipv4)
-    for _ in range(20):
-        probe.wait_for_reply()
+    probe.wait_for_replies(20)
     assert probe.stop().lost == 0
 
     probe = Probe(a, b.ipv4)
