@@ -16,6 +16,7 @@ from lab.process import Process, failed_run, words
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What a test run may want to hand down to the programs that it starts.
+_INHERITED = ("COVERAGE_PROCESS_START", "PYTHONDONTWRITEBYTECODE")
 
 
 class Host:
