@@ -75,7 +75,7 @@ def download_wheels(program: str) -> Path:
 
 def build_own_wheel() -> Path:
     """This project's wheel, alone in a folder."""
-    folder = BUILD / "wheels" / "own"
+    folder = BUILD / "own"
     shutil.rmtree(folder, ignore_errors=True)
     pip("wheel", "--no-deps", "--no-build-isolation", "--no-index", f"--wheel-dir={folder}", ROOT)
     return folder

@@ -1,6 +1,7 @@
 """The single files of make build: they start under a Python that has none of their libraries."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -18,19 +19,36 @@ BUILD_SECONDS = 240
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(BUILD_SECONDS + 60)]
 
 
-def build(into: Path, *programs: str) -> None:
+def copy_sources(to: Path) -> None:
+    """Copy what a build reads; the folder of downloaded wheels is shared, so that they are downloaded once."""
+    for name in ("scripts", "src", "requirements"):
+        shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, to)
+    (ROOT / "build" / "wheels").mkdir(parents=True, exist_ok=True)
+    (to / "build").mkdir()
+    (to / "build" / "wheels").symlink_to(ROOT / "build" / "wheels")
+
+
+def build(source: Path, *programs: str) -> None:
     subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "build_single_files.py"), f"--into={into}", *programs],
+        [sys.executable, str(source / "scripts" / "build_single_files.py"), *programs],
         check=True,
         timeout=BUILD_SECONDS,
     )
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bin")
-    build(folder)
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("source")
+    copy_sources(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def built(source: Path) -> Path:
+    build(source)
+    return source / "bin"
 
 
 def start(program: Path, *arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
@@ -75,6 +93,7 @@ def test_the_client_carries_nothing_of_the_server(built: Path, tmp_path: Path) -
     assert carried.isdisjoint({"litestar", "sqlalchemy", "uvicorn", "alembic", "pytest"})
 
 
-def test_the_same_sources_give_the_same_bytes(built: Path, tmp_path: Path) -> None:
-    build(tmp_path, "client")
-    assert (tmp_path / "vpn-client").read_bytes() == (built / "vpn-client").read_bytes()
+def test_the_same_sources_give_the_same_bytes_in_another_folder(source: Path, built: Path, tmp_path: Path) -> None:
+    shutil.copytree(source, tmp_path / "other", symlinks=True, ignore=shutil.ignore_patterns("bin", "site", "own"))
+    build(tmp_path / "other", "client")
+    assert (tmp_path / "other" / "bin" / "vpn-client").read_bytes() == (built / "vpn-client").read_bytes()
