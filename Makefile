@@ -37,7 +37,7 @@ test: setup ## all tests but those in the kernel; coverage of model, protocol, c
 
 .PHONY: test-kernel
 test-kernel: setup ## the lab inside a User-Mode-Linux kernel with WireGuard, in virtual time
-	@$(PY) -m lab.kernel
+	@$(PY) -m lab.kernel test
 
 .PHONY: lint
 lint: $(STAMP) ## formatting, style, types, floors, and the rules of the repository
