@@ -103,7 +103,7 @@ class Host:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        process = Process(f"{self.name}: {shlex.join(command)}", popen, log)
+        process = Process(self.name, command, popen, log)
         self._processes.append(process)
         return process
 

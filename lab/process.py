@@ -1,6 +1,7 @@
 """Programs that run in a host: their PID, their output, their end."""
 
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -16,8 +17,9 @@ _STOP_TIMEOUT = 10.0  # seconds a program has to end after SIGTERM
 class Process:
     """A program started by `Host.start`. Standard output and standard error go to one file."""
 
-    def __init__(self, title: str, popen: "subprocess.Popen[bytes]", log: Path) -> None:
-        self._title = title
+    def __init__(self, host: str, command: list[str], popen: "subprocess.Popen[bytes]", log: Path) -> None:
+        self.command = command
+        self._title = f"{host}: {shlex.join(command)}"
         self._popen = popen
         self._log = log
 
