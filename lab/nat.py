@@ -9,6 +9,10 @@ from collections.abc import Callable
 
 PLAIN = "plain"
 
+# Protocol numbers (IANA): nft looks names up in /etc/protocols, which a minimal Debian does not have.
+_ICMP = 1
+_ICMPV6 = 58
+
 
 def easy(inside: str, outside: str) -> str:
     """Endpoint-independent mapping that keeps the port; filtering by address and port (RFC 4787)."""
@@ -26,7 +30,7 @@ def _firewall(inside: str, outside: str) -> str:
     return f"""table inet lab_firewall {{
         chain input {{
             type filter hook input priority filter;
-            iifname {outside} meta l4proto {{ icmp, ipv6-icmp }} accept
+            iifname {outside} meta l4proto {{ {_ICMP}, {_ICMPV6} }} accept
             iifname {outside} ct state new drop
         }}
         chain forward {{
