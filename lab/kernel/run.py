@@ -7,12 +7,12 @@ import selectors
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from lab import sweep
 from lab.kernel import KernelError
 from lab.kernel.guest import Boot, ConsoleReader, command_environment, command_script, kernel_command
 
@@ -63,7 +63,8 @@ def run_inside(
 
 @contextmanager
 def _run_folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="wgm-kernel-"))
+    sweep.sweep()
+    folder = sweep.make_folder()
     try:
         yield folder
     finally:
@@ -141,6 +142,8 @@ def _pump(
                 show(reader.close())
                 return
             running = reader.status is None
-            show(reader.feed(chunk))
+            shown = reader.feed(chunk)
+            if shown:
+                show(shown)
             if running and reader.status is not None:
                 deadline = time.monotonic() + _POWER_OFF_SECONDS
