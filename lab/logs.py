@@ -7,20 +7,11 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab.errors import LabError
 from lab.host import Host
 from lab.machine import ROOT
+from lab.state import network_state, said
 
-_STATE: tuple[tuple[str, ...], ...] = (
-    ("ip", "-brief", "address"),
-    ("ip", "rule"),
-    ("ip", "route", "show", "table", "all"),
-    ("ip", "-6", "route", "show", "table", "all"),
-    ("nft", "list", "ruleset"),
-    ("wg", "show"),
-    ("ss", "-anp"),
-)
-_STATE_TIMEOUT = 5.0  # seconds for each command
+_MORE: tuple[tuple[str, ...], ...] = (("wg", "show"), ("ss", "-anp"))
 
 
 def folder() -> Path:
@@ -42,10 +33,7 @@ def keep(name: str, logs: Path, hosts: Iterable[Host]) -> Path:
 def _state(host: Host) -> Iterable[str]:
     for pid, arguments in sorted(host.processes().items()):
         yield f"process {pid} {' '.join(arguments)}"
-    for command in _STATE:
-        yield f"\n$ {' '.join(command)}"
-        try:
-            done = host.run(*command, check=False, timeout=_STATE_TIMEOUT)
-            yield done.stdout + done.stderr
-        except LabError as error:  # the host is in trouble; what can be said of it is still worth keeping
-            yield str(error)
+    for title, text in network_state(host).items():
+        yield f"\n$ {title}\n{text}"
+    for command in _MORE:
+        yield f"\n$ {' '.join(command)}\n{said(host, *command)}"
