@@ -1,0 +1,172 @@
+"""`vpn-server`: runs the coordination server, or asks a running one how it is."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from wireguard_mesh import __version__
+from wireguard_mesh.model.errors import MeshError, Unavailable
+from wireguard_mesh.model.networks import DEFAULT_IPV4_NETWORK
+from wireguard_mesh.server.config import DEFAULT_FILE, DEFAULT_LISTEN, ENVIRONMENT_PREFIX, Settings, load_settings
+from wireguard_mesh.server.listening import ListenAddress, best_address, bracketed
+
+if TYPE_CHECKING:
+    from wireguard_mesh.server.daemon import Running
+
+PROGRAM: Final = "vpn-server"
+_LEVELS: Final = ("debug", "info", "warning", "error")
+_STATUS_SECONDS: Final = 5.0
+_LOCAL: Final = "127.0.0.1"
+_EPILOG: Final = (
+    f"Each flag may be given in the environment, as {ENVIRONMENT_PREFIX}LISTEN, {ENVIRONMENT_PREFIX}NETWORK and so on, "
+    "or in the configuration file. No privilege is needed."
+)
+
+
+@click.group(
+    name=PROGRAM,
+    invoke_without_command=True,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-help", "--help", "-h"], "max_content_width": 100},
+)
+@click.version_option(__version__, "-version", "--version", prog_name=PROGRAM)
+@click.option("-listen", "--listen", metavar="[HOST]:PORT", help=f"TCP address to serve on. Default {DEFAULT_LISTEN}")
+@click.option(
+    "-network", "--network", metavar="CIDR", help=f"private IPv4 range of the mesh. Default {DEFAULT_IPV4_NETWORK}"
+)
+@click.option("-db", "--db", metavar="FILE", help="database. Default peers.db beside the configuration")
+@click.option("-config", "--config", metavar="FILE", help=f"configuration. Default {DEFAULT_FILE}")
+@click.option(
+    "-heartbeat-timeout",
+    "--heartbeat-timeout",
+    metavar="DURATION",
+    help="silence after which a peer is offline. Default 120s",
+)
+@click.option(
+    "-cleanup-interval",
+    "--cleanup-interval",
+    metavar="DURATION",
+    help="how often to look for silent peers. Default 10s",
+)
+@click.option(
+    "-quarantine",
+    "--quarantine",
+    metavar="DURATION",
+    help="how long the address of a peer that left is kept from others. Default 1h",
+)
+@click.option(
+    "-registration-burst",
+    "--registration-burst",
+    metavar="N",
+    help="new peers at once from one address, 0 for no limit. Default 1000",
+)
+@click.option(
+    "-registration-rate",
+    "--registration-rate",
+    metavar="N",
+    help="new peers a second from one address after that. Default 50",
+)
+@click.option("-log-level", "--log-level", type=click.Choice(_LEVELS), help="Default info")
+@click.pass_context
+def cli(context: click.Context, /, log_level: str | None, **flags: str | None) -> None:
+    """The coordination server of a WireGuard mesh: gives peers their addresses, and tells them of each other."""
+    level = log_level or os.environ.get(ENVIRONMENT_PREFIX + "LOG_LEVEL", "info")
+    if level not in _LEVELS:
+        raise click.UsageError(f"log-level is one of {', '.join(_LEVELS)}")
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # below that it reports what strangers do
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    context.obj = flags
+    if context.invoked_subcommand is None:
+        _serve(load_settings(flags, os.environ))
+
+
+@cli.command()
+@click.pass_obj
+def status(flags: dict[str, str | None]) -> None:
+    """Ask the running server how it is."""
+    settings = load_settings(flags, os.environ, create=False)
+    server, health = (_ask(settings.listen, path) for path in ("/v1/server", "/v1/health"))
+    click.echo(f"serving on  {settings.listen}, for {health['uptime']:.0f} s, version {health['version']}")
+    click.echo(f"network     {server['network']['ipv4']}, {server['network']['ipv6']}")
+    click.echo(f"peers       {health['peers']}, {health['online']} of them online, revision {health['revision']}")
+    click.echo(f"admission   {server['admission']}")
+    click.echo(f"public key  {server['server_public_key']}")
+
+
+def main() -> None:
+    """The entry point: whatever goes wrong is one line, exit code 1 (2 for a usage error)."""
+    try:
+        code = cli.main(prog_name=PROGRAM, standalone_mode=False)
+    except click.UsageError as error:
+        _complain(error.format_message())
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        _complain(error.format_message())
+        sys.exit(1)
+    except MeshError as error:
+        _complain(str(error))
+        sys.exit(1)
+    except click.Abort:
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(text: str) -> None:
+    click.echo(f"{PROGRAM}: {text}", err=True)
+
+
+def _serve(settings: Settings) -> None:
+    # Imported only now, so that help, version and status answer at once.
+    import asyncio
+
+    import uvloop
+
+    from wireguard_mesh.server.daemon import run_server
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run_server(settings, lambda running: _announce(settings, running)))
+
+
+def _announce(settings: Settings, running: Running) -> None:
+    url = f"http://{best_address(running.listen)}:{running.listen.port}"
+    lines = [f"vpn-server {__version__} listening on {running.listen} (HTTP)"]
+    if running.imported is not None:
+        lines.append(f"Imported:      peers of {running.imported}, which is left as it was")
+    lines += [
+        f"Network:       {running.network.ipv4} and {running.network.ipv6}",
+        f"Peers:         {running.peers}",
+        f"Public key:    {settings.private_key.public_key}",
+        f"Configuration: {settings.file}",
+        f"Database:      {running.database}",
+        "Admission:     open: anyone who reaches this port can join",
+        "",
+        "To join a machine, run on it:",
+        f"  sudo vpn-client -server {url}",
+    ]
+    click.echo("\n".join(lines))
+    sys.stdout.flush()
+
+
+def _ask(listen: ListenAddress, path: str) -> dict[str, Any]:
+    host = listen.host if listen.host and listen.host not in {"0.0.0.0", "::"} else _LOCAL
+    connection = http.client.HTTPConnection(host, listen.port, timeout=_STATUS_SECONDS)
+    where = f"{bracketed(host)}:{listen.port}"
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = json.loads(answer.read())
+    except (OSError, http.client.HTTPException, ValueError):
+        raise Unavailable(f"no vpn-server answers on {where}", "start it, or say which one with -listen") from None
+    finally:
+        connection.close()
+    if answer.status != http.HTTPStatus.OK or not isinstance(body, dict):
+        raise Unavailable(f"what answers on {where} is no vpn-server", "say which one with -listen")
+    return body

@@ -1,0 +1,91 @@
+"""Who is alive: a peer is offline when nothing was heard of it for the heartbeat timeout.
+
+Decisions are made on a monotonic clock, so that setting the wall clock takes nobody offline. The wall clock's times are
+only shown. When the server itself was not running, or not scheduled, silence says nothing: everybody starts anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from wireguard_mesh.model.keys import PublicKey
+
+HEARTBEAT_SECONDS: Final = 30.0
+HEARTBEAT_TIMEOUT_SECONDS: Final = 120.0
+CLEANUP_SECONDS: Final = 10.0
+
+
+@dataclass(slots=True)
+class _Heard:
+    at: float  # monotonic
+    shown: float  # wall clock
+
+
+class Liveness:
+    """When each peer was last heard. Times named `now` are monotonic seconds, those named `wall` Unix seconds."""
+
+    def __init__(self, timeout: float, now: float) -> None:
+        self.timeout: Final = timeout
+        self._last_look = now
+        self._no_silence_before = now
+        self._online: dict[PublicKey, _Heard] = {}  # in the order in which they were heard, longest ago first
+        self._offline: dict[PublicKey, float] = {}
+        self._unsaved: set[PublicKey] = set()
+
+    def load(self, online: Iterable[tuple[PublicKey, float]], offline: Iterable[tuple[PublicKey, float]]) -> None:
+        """Take over what the database has, as (key, wall); the online ones have the full timeout from now on."""
+        self._online.update((key, _Heard(self._no_silence_before, wall)) for key, wall in online)
+        self._offline.update(offline)
+
+    def heard(self, key: PublicKey, now: float, wall: float) -> None:
+        """A heartbeat or a registration came."""
+        self._offline.pop(key, None)
+        self._online.pop(key, None)
+        self._online[key] = _Heard(now, wall)
+        self._unsaved.add(key)
+
+    def forget(self, key: PublicKey) -> None:
+        """The peer left."""
+        self._online.pop(key, None)
+        self._offline.pop(key, None)
+        self._unsaved.discard(key)
+
+    def last_heard(self, key: PublicKey) -> float:
+        """Wall time of the last sign of life, 0.0 if there was none."""
+        heard = self._online.get(key)
+        return heard.shown if heard is not None else self._offline.get(key, 0.0)
+
+    def overdue(self, now: float) -> list[PublicKey]:
+        """Those that have been silent for longer than the timeout. They stay until `went_offline`.
+
+        Call it more often than twice a timeout: after a longer pause it takes the server for the one that slept.
+        """
+        if now - self._last_look > self.timeout / 2:
+            self._no_silence_before = now
+        self._last_look = now
+        late = []
+        for key, heard in self._online.items():
+            if now - max(heard.at, self._no_silence_before) <= self.timeout:
+                break
+            late.append(key)
+        return late
+
+    def went_offline(self, key: PublicKey, asked: float) -> bool:
+        """The peer was marked offline, as `overdue` said at `asked`. False if it was heard since: mark it online."""
+        heard = self._online.get(key)
+        if heard is not None:
+            if heard.at > asked:
+                return False
+            del self._online[key]
+            self._offline[key] = heard.shown
+        return True
+
+    def unsaved(self) -> list[tuple[PublicKey, float]]:
+        """What was heard since the last `saved`, as (key, wall)."""
+        return [(key, self.last_heard(key)) for key in self._unsaved]
+
+    def saved(self, keys: Iterable[PublicKey]) -> None:
+        """These are in the database. One that was heard again meanwhile is only saved with its next sign of life."""
+        self._unsaved.difference_update(keys)

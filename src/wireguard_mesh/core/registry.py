@@ -1,0 +1,292 @@
+"""What a command does to the mesh: a batch of them turns a snapshot into the next one, and says which rows to write.
+
+Each command is decided by itself: one that is refused fails alone and changes nothing. A batch has one revision, and
+only if it changes something that a peer can see. Whether a key may join at all is decided before, by admission.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from wireguard_mesh.core.ipam import QUARANTINE_SECONDS, Pool
+from wireguard_mesh.core.snapshot import Changes, Record, Snapshot
+from wireguard_mesh.model.endpoints import Endpoint
+from wireguard_mesh.model.errors import Conflict, MeshError, NotFound, NotPermitted
+from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.model.names import Hostname, PeerId
+from wireguard_mesh.model.peers import Peer
+
+PEER_ID_RANDOM_LENGTH: Final = 32  # eight candidates of 4 bytes each
+_ID_CANDIDATE_LENGTH: Final = 4
+_ID_RANGE: Final = 1_000_000  # six digits
+TOMBSTONES_KEPT: Final = 10_000  # a client further behind gets the whole map, which is then hardly larger
+
+
+class Register(msgspec.Struct, frozen=True, kw_only=True):
+    """Join, or say anew what a machine is. `endpoints` and `version` None: leave those that stand.
+
+    `random` are `PEER_ID_RANDOM_LENGTH` bytes, for the id of a new peer.
+    """
+
+    public_key: PublicKey
+    signed: bool
+    hostname: Hostname
+    os: str
+    exit_node: bool
+    random: bytes
+    endpoints: tuple[Endpoint, ...] | None = None
+    version: str | None = None
+    allocate: bool = True
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine lives. None leaves what stands."""
+
+    public_key: PublicKey
+    signed: bool
+    endpoints: tuple[Endpoint, ...] | None = None
+    exit_node: bool | None = None
+
+
+class Leave(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine goes for good, and gives its addresses back."""
+
+    public_key: PublicKey
+    signed: bool
+
+
+class MarkOffline(msgspec.Struct, frozen=True, kw_only=True):
+    """No heartbeat came in time. A peer that is gone or offline already is passed over."""
+
+    public_key: PublicKey
+
+
+Command = Register | Heartbeat | Leave | MarkOffline
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a batch came to. `replies` answer the commands in their order: the record as it now is (or was, if it left),
+    or why the command was refused. `snapshot` is the very one given if nothing changed."""
+
+    snapshot: Snapshot
+    changes: Changes
+    replies: tuple[Record | MeshError, ...]
+
+
+def decide(
+    snapshot: Snapshot, commands: Sequence[Command], now: float, quarantine: float = QUARANTINE_SECONDS
+) -> Outcome:
+    """Carry out a batch. `now` in Unix seconds; `quarantine` in seconds."""
+    draft = _Draft(snapshot, now, quarantine)
+    replies: list[Record | MeshError] = []
+    for command in commands:
+        try:
+            replies.append(draft.carry_out(command))
+        except MeshError as error:
+            replies.append(error)
+    return draft.finish(tuple(replies))
+
+
+def heartbeat_changes(record: Record, command: Heartbeat) -> bool:
+    """Whether a heartbeat has anything to write: most have not, and need not wait for the writer.
+
+    Raises `NotPermitted` for a plain one of a key that signs.
+    """
+    return _after_heartbeat(record, command) != record
+
+
+def _after_heartbeat(record: Record, command: Heartbeat) -> Record:
+    _check_signed(record, command.signed)
+    peer = msgspec.structs.replace(
+        record.peer,
+        online=True,
+        endpoints=record.peer.endpoints if command.endpoints is None else command.endpoints,
+        exit_node=record.peer.exit_node if command.exit_node is None else command.exit_node,
+    )
+    return msgspec.structs.replace(record, peer=peer, signed=record.signed or command.signed)
+
+
+def _check_signed(record: Record, signed: bool) -> None:
+    if record.signed and not signed:
+        raise NotPermitted("this peer signs its requests, and a plain one cannot speak for it")
+
+
+class _Draft:
+    """A snapshot in the making. What is not changed is shared with the base; the rest is copied on first change."""
+
+    def __init__(self, base: Snapshot, now: float, quarantine: float) -> None:
+        self._base = base
+        self._now = now
+        self._quarantine = quarantine
+        self._records = dict(base.records)
+        self._keys = dict(base.keys)
+        self._tombstones = dict(base.tombstones)
+        self._pool: Pool | None = None
+        self._dirty: set[PublicKey] = set()
+        self._visible = False
+
+    def carry_out(self, command: Command) -> Record:
+        match command:
+            case Register():
+                return self._register(command)
+            case Heartbeat():
+                return self._put(_after_heartbeat(self._record(command.public_key), command))
+            case Leave():
+                return self._leave(command)
+            case MarkOffline():
+                record = self._record(command.public_key)
+                return self._put(
+                    msgspec.structs.replace(record, peer=msgspec.structs.replace(record.peer, online=False))
+                )
+
+    def finish(self, replies: tuple[Record | MeshError, ...]) -> Outcome:
+        base = self._base
+        if not self._dirty:
+            return Outcome(base, Changes(base.revision, base.purged), replies)
+        purged = self._bury()
+        snapshot = Snapshot(
+            epoch=base.epoch,
+            revision=self._revision if self._visible else base.revision,
+            purged=purged,
+            network=base.network,
+            records=self._records,
+            keys=self._keys,
+            tombstones=self._tombstones,
+            pool=self._pool or base.pool,
+        )
+        return Outcome(snapshot, self._changes(snapshot), replies)
+
+    @property
+    def _revision(self) -> int:
+        return self._base.revision + 1
+
+    def _record(self, public_key: PublicKey) -> Record:
+        record = self._records.get(public_key)
+        if record is None:
+            raise NotFound("this key is not registered here", "register again")
+        return record
+
+    def _register(self, command: Register) -> Record:
+        record = self._records.get(command.public_key)
+        if record is None:
+            return self._join(command)
+        _check_signed(record, command.signed)
+        peer = msgspec.structs.replace(
+            record.peer,
+            hostname=command.hostname,
+            os=command.os,
+            exit_node=command.exit_node,
+            endpoints=record.peer.endpoints if command.endpoints is None else command.endpoints,
+            online=True,
+        )
+        return self._put(
+            msgspec.structs.replace(
+                record,
+                peer=peer,
+                signed=record.signed or command.signed,
+                version=record.version if command.version is None else command.version,
+            )
+        )
+
+    def _join(self, command: Register) -> Record:
+        if not command.allocate:
+            raise NotFound("this key is not registered here", "set request_ip to true to register it")
+        peer_id = self._new_id(command.random)
+        number = self._own_pool().take(command.public_key, self._now)
+        peer = Peer(
+            id=peer_id,
+            public_key=command.public_key,
+            hostname=command.hostname,
+            os=command.os,
+            ipv4=self._base.network.ipv4_address(number),
+            ipv6=self._base.network.ipv6_address(number),
+            endpoints=command.endpoints or (),
+            exit_node=command.exit_node,
+        )
+        self._keys[peer_id] = command.public_key
+        return self._put(
+            Record(
+                peer=peer,
+                number=number,
+                signed=command.signed,
+                version=command.version or "",
+                created=self._now,
+            )
+        )
+
+    def _leave(self, command: Leave) -> Record:
+        record = self._record(command.public_key)
+        _check_signed(record, command.signed)
+        del self._records[command.public_key]
+        del self._keys[record.peer.id]
+        self._tombstones[record.peer.id] = self._revision
+        self._own_pool().give_back(record.number, command.public_key, self._now + self._quarantine)
+        self._dirty.add(command.public_key)
+        self._visible = True
+        return record
+
+    def _put(self, record: Record) -> Record:
+        key = record.peer.public_key
+        standing = self._records.get(key)
+        if standing == record:
+            return record
+        self._dirty.add(key)
+        if standing is None or standing.peer != record.peer:
+            self._visible = True
+            record = msgspec.structs.replace(record, peer=msgspec.structs.replace(record.peer, revision=self._revision))
+            self._records.pop(key, None)  # the table is in the order of revisions: to its end
+        self._records[key] = record
+        return record
+
+    def _own_pool(self) -> Pool:
+        if self._pool is None:
+            self._pool = self._base.pool.copy()
+        return self._pool
+
+    def _new_id(self, random: bytes) -> PeerId:
+        if len(random) != PEER_ID_RANDOM_LENGTH:
+            raise ValueError(f"a peer id is made of {PEER_ID_RANDOM_LENGTH} random bytes")
+        for offset in range(0, PEER_ID_RANDOM_LENGTH, _ID_CANDIDATE_LENGTH):
+            candidate = int.from_bytes(random[offset : offset + _ID_CANDIDATE_LENGTH], "big")
+            # Six digits as long as they suffice; beyond, all that an id may have.
+            for text in (f"peer-{candidate % _ID_RANGE:06}", f"peer-{candidate:010}"):
+                peer_id = PeerId(text)
+                if peer_id not in self._keys and peer_id not in self._tombstones:
+                    return peer_id
+        raise Conflict("no unused peer id was found", "try again")
+
+    def _bury(self) -> int:
+        excess = len(self._tombstones) - TOMBSTONES_KEPT
+        purged = self._base.purged
+        if excess <= 0:
+            return purged
+        # All graves of one revision go together: a delta is whole or not given.
+        purged = list(self._tombstones.values())[excess - 1]
+        self._tombstones = {grave: revision for grave, revision in self._tombstones.items() if revision > purged}
+        return purged
+
+    def _changes(self, snapshot: Snapshot) -> Changes:
+        base = self._base
+        before = {key: base.records[key] for key in self._dirty if key in base.records}
+        after = {key: self._records[key] for key in self._dirty if key in self._records}
+        same_id = {key for key in before if key in after and after[key].peer.id == before[key].peer.id}
+        touched = sorted(self._pool.touched) if self._pool else []
+        leases = snapshot.pool.leases
+        return Changes(
+            revision=snapshot.revision,
+            purged=snapshot.purged,
+            added=tuple(record for key, record in after.items() if key not in same_id),
+            changed=tuple(after[key] for key in same_id if after[key] != before[key]),
+            removed=tuple(record.peer.id for key, record in before.items() if key not in same_id),
+            tombstones=tuple(
+                (peer_id, revision) for peer_id, revision in self._tombstones.items() if revision > base.revision
+            ),
+            quarantined=tuple(leases[number] for number in touched if number in leases),
+            released=tuple(number for number in touched if number not in leases),
+            purge=snapshot.purged > base.purged,
+        )

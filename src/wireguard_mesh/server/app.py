@@ -1,0 +1,39 @@
+"""The HTTP application: the paths of all areas, and one way to answer errors."""
+
+from __future__ import annotations
+
+from litestar import Litestar
+from litestar.exceptions import HTTPException
+
+from wireguard_mesh.model.errors import MeshError
+from wireguard_mesh.model.keys import PrivateKey
+from wireguard_mesh.server.clock import Clock
+from wireguard_mesh.server.errors import MAX_BODY, answer_fault, answer_http_exception, answer_mesh_error
+from wireguard_mesh.server.gate import Gate
+from wireguard_mesh.server.mesh import Mesh
+from wireguard_mesh.server.rendering import Renderer
+from wireguard_mesh.server.routes.plain import plain_routes
+from wireguard_mesh.server.routes.v1 import peer_routes, public_routes
+
+
+def make_app(mesh: Mesh, private_key: PrivateKey, clock: Clock) -> Litestar:
+    """An ASGI application that serves `mesh` under the identity `private_key`."""
+    gate = Gate(mesh, private_key, clock)
+    renderer = Renderer(mesh)
+    server_key = private_key.public_key
+    return Litestar(
+        route_handlers=[
+            *plain_routes(mesh, gate, renderer, server_key),
+            *peer_routes(mesh, gate, renderer, clock),
+            *public_routes(mesh, clock, server_key),
+        ],
+        exception_handlers={
+            MeshError: answer_mesh_error,
+            HTTPException: answer_http_exception,
+            Exception: answer_fault,
+        },
+        request_max_body_size=MAX_BODY,
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+    )

@@ -1,0 +1,230 @@
+"""`server.json`: the server's identity and settings. A flag outweighs the environment, and that the file."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from wireguard_mesh.core.ipam import QUARANTINE_SECONDS
+from wireguard_mesh.core.liveness import CLEANUP_SECONDS, HEARTBEAT_TIMEOUT_SECONDS
+from wireguard_mesh.core.ratelimit import REGISTRATION_BURST, REGISTRATION_RATE
+from wireguard_mesh.model.errors import InvalidValue, Unavailable
+from wireguard_mesh.model.keys import KEY_LENGTH, PrivateKey, PublicKey
+from wireguard_mesh.model.networks import DEFAULT_IPV4_NETWORK, parse_ipv4_network
+from wireguard_mesh.protocol.codec import Decoder
+from wireguard_mesh.server.listening import ListenAddress
+
+T = TypeVar("T")
+
+DEFAULT_FILE: Final = Path("~/.config/wireguard-mesh/server.json")
+DEFAULT_LISTEN: Final = ":8080"
+DATABASE_NAME: Final = "peers.db"
+ENVIRONMENT_PREFIX: Final = "VPN_SERVER_"
+_PRIVATE_FILE: Final = 0o600
+_PRIVATE_FOLDER: Final = 0o700
+_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(s|m|h|)")
+_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+class ServerFile(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What the file holds; fields that are not ours are kept. Durations in seconds."""
+
+    listen_addr: str = DEFAULT_LISTEN
+    network_cidr: str = str(DEFAULT_IPV4_NETWORK)
+    private_key: str = ""
+    public_key: str = ""
+    db_path: str = ""
+    heartbeat_timeout: float | None = None
+    cleanup_interval: float | None = None
+    quarantine: float | None = None
+    registration_burst: float | None = None
+    registration_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that a server is told. `network_binding`: a database that stands must agree with it; else its own counts."""
+
+    file: Path
+    private_key: PrivateKey
+    listen: ListenAddress
+    network: IPv4Network
+    network_binding: bool
+    database: Path
+    heartbeat_timeout: float
+    cleanup_interval: float
+    quarantine: float
+    registration_burst: float
+    registration_rate: float
+
+
+_decoder: Final[Decoder[ServerFile]] = Decoder(ServerFile)
+
+
+def load_settings(
+    flags: Mapping[str, str | None],
+    environment: Mapping[str, str],
+    *,
+    create: bool = True,
+    random: Callable[[int], bytes] = os.urandom,
+) -> Settings:
+    """Settings of flags, environment and file. Where there is no file one is made (unless not `create`), with a
+    new identity.
+
+    `flags` by their names with underscores (`heartbeat_timeout`). Raises `InvalidValue` for a value that is wrong, and
+    for a file that cannot be understood: that is never written over. `Unavailable` if it cannot be read or written.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    for name in flags:
+        variable = ENVIRONMENT_PREFIX + name.upper()
+        if name not in given and environment.get(variable):
+            given[name] = environment[variable]
+    path = Path(given.get("config") or DEFAULT_FILE).expanduser().absolute()
+    standing = _read(path)
+    contents = standing if standing is not None else ServerFile()
+    settings = _settings(path, contents, given, random)
+    if standing is None and create:
+        _write(path, _first_file(settings))
+    return settings
+
+
+def settle(settings: Settings, database: Path) -> None:
+    """Note in the file what the start has shown: where its database is now, and which network that has.
+
+    A database that only a flag named is none of the file's. Raises `Unavailable`.
+    """
+    fields = msgspec.json.decode(settings.file.read_bytes(), type=dict[str, Any])
+    own = _path(fields.get("db_path") or str(settings.file.with_name(DATABASE_NAME)))
+    settled = {**fields, "db_path": str(database), "network_cidr": str(settings.network)}
+    if own == settings.database and settled != fields:
+        _write(settings.file, settled)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `90`, `90s`, `1.5m` or `2h`. Raises `InvalidValue`."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise InvalidValue(f"{text!r} is no duration", "for example 120s, 2m or 1h")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _settings(path: Path, contents: ServerFile, given: Mapping[str, str], random: Callable[[int], bytes]) -> Settings:
+    def number(name: str, default: float, parse: Callable[[str], float] = parse_duration) -> float:
+        if name in given:
+            return _named(name, parse, given[name])
+        standing: float | None = getattr(contents, name)
+        return default if standing is None else standing
+
+    own_database = _path(contents.db_path or str(path.with_name(DATABASE_NAME)))
+    database = _path(given["db"]) if given.get("db") else own_database
+    settings = Settings(
+        file=path,
+        private_key=_identity(path, contents, random),
+        listen=_named("listen", ListenAddress.parse, given.get("listen", contents.listen_addr)),
+        network=_named("network", parse_ipv4_network, given.get("network", contents.network_cidr)),
+        # The file's network is that of the file's database; another database may well have another one.
+        network_binding="network" in given or database == own_database,
+        database=database,
+        heartbeat_timeout=number("heartbeat_timeout", HEARTBEAT_TIMEOUT_SECONDS),
+        cleanup_interval=number("cleanup_interval", CLEANUP_SECONDS),
+        quarantine=number("quarantine", QUARANTINE_SECONDS),
+        registration_burst=number("registration_burst", REGISTRATION_BURST, _amount),
+        registration_rate=number("registration_rate", REGISTRATION_RATE, _amount),
+    )
+    if settings.cleanup_interval < 1 or settings.heartbeat_timeout < settings.cleanup_interval:
+        raise InvalidValue(
+            "the cleanup interval is at least 1 s, and not longer than the heartbeat timeout",
+            "see -cleanup-interval and -heartbeat-timeout",
+        )
+    if settings.registration_burst and settings.registration_rate <= 0:
+        raise InvalidValue("the registration rate must be above 0", "-registration-burst 0 lifts the limit")
+    return settings
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _identity(path: Path, contents: ServerFile, random: Callable[[int], bytes]) -> PrivateKey:
+    if not contents.private_key:
+        if path.exists():
+            raise InvalidValue(f"{path} has no private_key", "restore it from a backup, or move it away to start anew")
+        return PrivateKey.generate(random(KEY_LENGTH))
+    try:
+        private_key = PrivateKey.from_base64(contents.private_key)
+        claimed = PublicKey.from_base64(contents.public_key) if contents.public_key else private_key.public_key
+    except InvalidValue as error:
+        raise InvalidValue(f"{path}: {error.message}", "restore it from a backup") from None
+    if claimed != private_key.public_key:
+        raise InvalidValue(f"{path}: public_key does not belong to private_key", "restore it from a backup")
+    return private_key
+
+
+def _first_file(settings: Settings) -> dict[str, Any]:
+    return {
+        "listen_addr": str(settings.listen),
+        "network_cidr": str(settings.network),
+        "private_key": settings.private_key.to_base64(),
+        "public_key": settings.private_key.public_key.to_base64(),
+        "db_path": str(settings.database),
+    }
+
+
+def _amount(text: str) -> float:
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = -1.0
+    if not 0 <= amount < 1e9:
+        raise InvalidValue(f"{text!r} is no amount", "for example 50")
+    return amount
+
+
+def _named(name: str, parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except InvalidValue as error:
+        raise InvalidValue(f"{name.replace('_', '-')}: {error.message}", error.hint) from None
+
+
+def _read(path: Path) -> ServerFile | None:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unavailable(f"cannot read {path}: {error.strerror}", "choose a file of yours with -config") from None
+    try:
+        return _decoder.decode(data)
+    except InvalidValue as error:
+        raise InvalidValue(
+            f"{path} is damaged: {error.message}",
+            "it holds the server's identity: repair it, or move it away to start anew",
+        ) from None
+
+
+def _write(path: Path, fields: Mapping[str, Any]) -> None:
+    text = msgspec.json.format(msgspec.json.encode(fields), indent=2) + b"\n"
+    try:
+        path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+        # A temporary file is made for its owner only, and takes the place of the old one whole or not at all.
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
+            try:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+                os.fchmod(file.fileno(), _PRIVATE_FILE)
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise Unavailable(f"cannot write {path}: {error.strerror}", "choose a file of yours with -config") from None

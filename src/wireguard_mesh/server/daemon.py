@@ -1,0 +1,160 @@
+"""One running server: opens what it needs, serves until told to stop, and leaves everything in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from wireguard_mesh.core.liveness import Liveness
+from wireguard_mesh.core.ratelimit import RateLimiter
+from wireguard_mesh.model.errors import Unavailable
+from wireguard_mesh.model.networks import GLOBAL_ID_LENGTH, MeshNetwork
+from wireguard_mesh.server.app import make_app
+from wireguard_mesh.server.clock import Clock
+from wireguard_mesh.server.config import Settings, settle
+from wireguard_mesh.server.connections import MAX_CONNECTIONS, HttpServer
+from wireguard_mesh.server.legacy import Legacy, find_legacy, take_over
+from wireguard_mesh.server.listening import ListenAddress, bind
+from wireguard_mesh.server.mesh import Mesh
+from wireguard_mesh.server.writer import Writer
+from wireguard_mesh.store.lock import DatabaseLock
+from wireguard_mesh.store.store import Birth, Loaded, Store
+
+log = logging.getLogger(__name__)
+
+_EPOCH_LENGTH: Final = 8
+_OTHER_FILES: Final = 100  # descriptors that are no connections: database, logs, libraries
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_PRIVATE_FOLDER: Final = 0o700
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What there is to say of a server that serves."""
+
+    listen: ListenAddress
+    network: MeshNetwork
+    database: Path
+    peers: int
+    imported: Path | None
+
+
+async def run_server(settings: Settings, ready: Callable[[Running], None], clock: Clock | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is called when the port answers.
+
+    Raises `MeshError` for what keeps it from starting.
+    """
+    clock = clock or Clock()
+    _allow_connections()
+    async with AsyncExitStack() as stack:
+        legacy = find_legacy(settings.database)
+        database = legacy.database if legacy else settings.database
+        _make_folder(database.parent)
+        stack.enter_context(DatabaseLock(database))
+        store = await Store.open(database)
+        stack.push_async_callback(store.close)
+        loaded = await store.load(settings.network, _birth(), binding=settings.network_binding)
+        if legacy and not loaded.snapshot.revision:
+            loaded = await _import(legacy, store, loaded)
+        settle(replace(settings, network=loaded.snapshot.network.ipv4), database)
+        sockets = bind(settings.listen)
+        for listener in sockets:
+            stack.callback(listener.close)
+        running = Running(
+            listen=ListenAddress(settings.listen.host, sockets[0].getsockname()[1]),
+            network=loaded.snapshot.network,
+            database=database,
+            peers=len(loaded.snapshot.records),
+            imported=legacy.source if legacy else None,
+        )
+        writer = Writer(store, loaded.snapshot, clock, quarantine=settings.quarantine)
+        mesh = Mesh(
+            writer,
+            _liveness(settings.heartbeat_timeout, loaded, clock),
+            RateLimiter(settings.registration_burst, settings.registration_rate),
+            store,
+            clock,
+        )
+        http = HttpServer(make_app(mesh, settings.private_key, clock))
+        _stop_on_signals(writer, http)
+        sweeper = asyncio.create_task(_sweep(mesh, settings.cleanup_interval))
+        writing = asyncio.create_task(writer.run())
+        ready(running)
+        try:
+            await http.serve_on(sockets)
+        finally:
+            writer.stop()
+            sweeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await sweeper
+            await writing
+            await mesh.flush()
+
+
+async def _sweep(mesh: Mesh, interval: float) -> None:
+    while True:
+        await asyncio.sleep(interval)
+        try:
+            await mesh.sweep()
+        except Exception:
+            # A fault of ours must not end the watch over everybody's liveness.
+            log.exception("the sweep for silent peers failed")
+
+
+async def _import(legacy: Legacy, store: Store, loaded: Loaded) -> Loaded:
+    changes, heard = take_over(legacy, loaded.snapshot)
+    await store.write(changes, 0.0)
+    await store.save_last_seen(heard)
+    return await store.reload()
+
+
+def _liveness(timeout: float, loaded: Loaded, clock: Clock) -> Liveness:
+    liveness = Liveness(timeout, clock.monotonic())
+    records = loaded.snapshot.records
+    liveness.load(
+        [(key, seen) for key, seen in loaded.last_seen.items() if records[key].peer.online],
+        [(key, seen) for key, seen in loaded.last_seen.items() if not records[key].peer.online],
+    )
+    return liveness
+
+
+def _stop_on_signals(writer: Writer, http: HttpServer) -> None:
+    def stop() -> None:
+        # First the writer: it wakes the long polls, which are then answered before the connections close.
+        writer.stop()
+        http.stop()
+
+    loop = asyncio.get_running_loop()
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, stop)
+
+
+def _birth() -> Birth:
+    return Birth(os.urandom(_EPOCH_LENGTH).hex(), os.urandom(GLOBAL_ID_LENGTH))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(
+            f"cannot make the folder {folder}: {error.strerror}", "choose another place with -db"
+        ) from None
+
+
+def _allow_connections() -> None:
+    # The usual limit of 1024 descriptors is there for programs that use select().
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + _OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,147 @@
+"""Takes over the peers of a `peers.json`, which servers before this one kept, with their ids and addresses."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import AddressValueError, IPv4Address
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from wireguard_mesh.core.snapshot import Changes, Record, Snapshot
+from wireguard_mesh.model.endpoints import Endpoint
+from wireguard_mesh.model.errors import InvalidValue, MeshError, Unavailable
+from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.model.names import PeerId, hostname_from
+from wireguard_mesh.model.networks import MeshNetwork
+from wireguard_mesh.model.peers import Peer
+from wireguard_mesh.protocol.api import MAX_TEXT
+from wireguard_mesh.protocol.codec import Decoder
+
+_SQLITE_SUFFIX: Final = ".db"
+_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,32}")
+_LOOK: Final = 64
+
+
+class _Entry(msgspec.Struct, frozen=True, kw_only=True):
+    # The fields of `GET /peers`; what another program left out has the usual value.
+    public_key: str
+    virtual_ip: str
+    id: str = ""
+    endpoint: str = ""
+    hostname: str = ""
+    os: str = ""
+    exit_node: bool = False
+    last_heartbeat: str = ""
+
+
+_entries: Final[Decoder[list[_Entry]]] = Decoder(list[_Entry])
+
+
+@dataclass(frozen=True, slots=True)
+class Legacy:
+    """A JSON file of peers, and where the database that takes its place lies."""
+
+    source: Path
+    database: Path
+    peers: tuple[_Entry, ...]
+
+
+def find_legacy(path: Path) -> Legacy | None:
+    """What lies at `path`, if that is JSON and not a database.
+
+    Raises `InvalidValue` for JSON that is no list of peers, `Unavailable` if it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            if not file.read(_LOOK).lstrip().startswith((b"{", b"[")):
+                return None
+            file.seek(0)
+            data = file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unavailable(f"cannot read {path}: {error.strerror}", "choose another database with -db") from None
+    database = path.with_suffix(_SQLITE_SUFFIX)
+    if database == path:
+        database = path.with_name(path.name + _SQLITE_SUFFIX)
+    try:
+        peers = _entries.decode(msgspec.json.encode(_listed(msgspec.json.decode(data))))
+    except (InvalidValue, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidValue(
+            f"{path} is neither a database nor a list of peers: {error}", "repair it, or name another one with -db"
+        ) from None
+    return Legacy(path, database, tuple(peers))
+
+
+def take_over(legacy: Legacy, snapshot: Snapshot) -> tuple[Changes, list[tuple[PublicKey, float]]]:
+    """The rows for an empty database, and when each peer was last heard (Unix seconds).
+
+    Raises `InvalidValue` that names the peer for one that cannot be taken over: better none than only some.
+    """
+    revision = snapshot.revision + 1
+    records = []
+    heard = []
+    for position, entry in enumerate(legacy.peers, 1):
+        try:
+            record = _record(entry, snapshot.network, revision)
+        except MeshError as error:
+            raise InvalidValue(f"{legacy.source}, peer {position}: {error.message}", error.hint) from None
+        records.append(record)
+        heard.append((record.peer.public_key, _moment(entry.last_heartbeat)))
+    for what, values in (
+        ("key", [record.peer.public_key for record in records]),
+        ("id", [record.peer.id for record in records]),
+        ("address", [record.number for record in records]),
+    ):
+        if len(set(values)) != len(values):
+            raise InvalidValue(f"{legacy.source}: two peers have one {what}", "remove one of them")
+    return Changes(revision, snapshot.purged, added=tuple(records)), heard
+
+
+def _listed(document: Any) -> Any:
+    if isinstance(document, dict) and "peers" in document:
+        document = document["peers"]
+    if isinstance(document, dict):
+        return [{"id": name, **entry} if isinstance(entry, dict) else entry for name, entry in document.items()]
+    return document
+
+
+def _record(entry: _Entry, network: MeshNetwork, revision: int) -> Record:
+    if not _ID.fullmatch(entry.id):
+        raise InvalidValue("it has no usable id", "an id has 1 to 32 letters, digits, dots, hyphens")
+    try:
+        address = IPv4Address(entry.virtual_ip.partition("/")[0])
+    except AddressValueError:
+        raise InvalidValue(f"{entry.virtual_ip!r} is no IPv4 address") from None
+    number = network.number_of(address)
+    peer = Peer(
+        id=PeerId(entry.id),
+        public_key=PublicKey.from_base64(entry.public_key),
+        hostname=hostname_from(entry.hostname),
+        os=entry.os[:MAX_TEXT],
+        ipv4=network.ipv4_address(number),
+        ipv6=network.ipv6_address(number),
+        endpoints=_endpoints(entry.endpoint),
+        exit_node=entry.exit_node,
+        online=False,
+        revision=revision,
+    )
+    return Record(peer=peer, number=number, signed=False)
+
+
+def _endpoints(text: str) -> tuple[Endpoint, ...]:
+    try:
+        return (Endpoint.parse(text),) if text else ()
+    except InvalidValue:
+        return ()  # the peer says its endpoint anew with its next heartbeat
+
+
+def _moment(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0

@@ -1,0 +1,168 @@
+"""What the server does, whoever asks and however: join, live, look, leave. HTTP is one way to it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import Final
+
+from wireguard_mesh.core.changes import changes_since
+from wireguard_mesh.core.liveness import Liveness
+from wireguard_mesh.core.ratelimit import RateLimiter, source_of
+from wireguard_mesh.core.registry import (
+    PEER_ID_RANDOM_LENGTH,
+    Heartbeat,
+    Leave,
+    MarkOffline,
+    Register,
+    heartbeat_changes,
+)
+from wireguard_mesh.core.snapshot import Record, Snapshot
+from wireguard_mesh.model.endpoints import Address, Endpoint
+from wireguard_mesh.model.errors import MeshError, Unavailable
+from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.model.names import Hostname
+from wireguard_mesh.protocol.api import MapUpdate, Since, UpdateKind
+from wireguard_mesh.server.clock import Clock
+from wireguard_mesh.server.writer import Writer
+from wireguard_mesh.store.store import Store
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS: Final = 60.0  # how old the database's last_seen may be
+
+
+class Mesh:
+    """The server's verbs, on the writer, the liveness of peers and the limit of registrations."""
+
+    def __init__(
+        self, writer: Writer, liveness: Liveness, registrations: RateLimiter, store: Store, clock: Clock
+    ) -> None:
+        self._writer = writer
+        self._liveness = liveness
+        self._registrations = registrations
+        self._store = store
+        self._clock = clock
+        self._flushed = clock.monotonic()
+        self._flush_fails = False
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The mesh as it is."""
+        return self._writer.snapshot
+
+    def admit(self, public_key: PublicKey, source: Address) -> None:
+        """To be called before `register`, and before anything is remembered of a stranger.
+
+        Raises `RateLimited` for a new key of an address that registered too many.
+        """
+        if public_key not in self.snapshot.records:
+            self._registrations.take(source_of(source), self._clock.monotonic())
+
+    async def register(
+        self,
+        public_key: PublicKey,
+        *,
+        signed: bool,
+        hostname: Hostname,
+        os_name: str,
+        exit_node: bool,
+        endpoints: tuple[Endpoint, ...] | None,
+        version: str | None = None,
+        allocate: bool = True,
+    ) -> Record:
+        """Join, or say anew what a machine is. Raises `NotPermitted`, `Exhausted`, `Unavailable`, `NotFound`."""
+        record = await self._writer.submit(
+            Register(
+                public_key=public_key,
+                signed=signed,
+                hostname=hostname,
+                os=os_name,
+                exit_node=exit_node,
+                random=os.urandom(PEER_ID_RANDOM_LENGTH),
+                endpoints=endpoints,
+                version=version,
+                allocate=allocate,
+            )
+        )
+        self._liveness.heard(public_key, self._clock.monotonic(), self._clock.wall())
+        return record
+
+    async def heartbeat(self, command: Heartbeat) -> None:
+        """A peer lives. Only one that changes something waits for the disk.
+
+        Raises `NotFound` (register again), `NotPermitted`, `Unavailable`.
+        """
+        record = self.snapshot.record(command.public_key)
+        if heartbeat_changes(record, command):
+            await self._writer.submit(command)
+        self._liveness.heard(command.public_key, self._clock.monotonic(), self._clock.wall())
+
+    async def leave(self, public_key: PublicKey, *, signed: bool) -> None:
+        """A peer goes for good. Raises `NotFound`, `NotPermitted`, `Unavailable`."""
+        await self._writer.submit(Leave(public_key=public_key, signed=signed))
+        self._liveness.forget(public_key)
+
+    def map(self, public_key: PublicKey, since: Since | None) -> MapUpdate:
+        """What changed for a peer. Raises `NotFound`."""
+        return changes_since(self.snapshot, public_key, since)
+
+    async def map_when_changed(self, public_key: PublicKey, since: Since | None, wait: float) -> MapUpdate:
+        """What changed for a peer, at once or as soon as something does; after `wait` seconds that nothing did.
+
+        Raises `NotFound`.
+        """
+        deadline = asyncio.get_running_loop().time() + wait
+        update = self.map(public_key, since)
+        while update.kind is UpdateKind.CURRENT and not self._writer.stopping:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._writer.changed()
+            except TimeoutError:
+                break
+            update = self.map(public_key, since)
+        return update
+
+    def last_heard(self, public_key: PublicKey) -> float:
+        """When a peer was last heard, in Unix seconds; 0.0 for never."""
+        return self._liveness.last_heard(public_key)
+
+    @property
+    def heartbeat_timeout(self) -> float:
+        """After how many seconds of silence a peer is offline."""
+        return self._liveness.timeout
+
+    async def sweep(self) -> None:
+        """Mark those offline that were silent for too long, and now and then keep when the others were heard."""
+        asked = self._clock.monotonic()
+        late = self._liveness.overdue(asked)
+        # Together, so that they are one batch and one revision.
+        await asyncio.gather(*(self._take_offline(key, asked) for key in late))
+        if self._clock.monotonic() - self._flushed >= FLUSH_SECONDS:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Keep when peers were heard. A failure is said once: the next flush tries all of it again."""
+        self._flushed = self._clock.monotonic()
+        seen = self._liveness.unsaved()
+        try:
+            await self._store.save_last_seen(seen)
+        except Unavailable as error:
+            if not self._flush_fails:
+                log.warning("%s; when peers were last seen is not kept until then", error)
+            self._flush_fails = True
+            return
+        self._flush_fails = False
+        self._liveness.saved(key for key, _ in seen)
+
+    async def _take_offline(self, key: PublicKey, asked: float) -> None:
+        try:
+            record = await self._writer.submit(MarkOffline(public_key=key))
+            if self._liveness.went_offline(key, asked):
+                log.info("peer is offline id=%s hostname=%s", record.peer.id, record.peer.hostname)
+            else:
+                # It was heard while the batch was written.
+                await self._writer.submit(Heartbeat(public_key=key, signed=record.signed))
+        except MeshError as error:
+            log.debug("not marked offline, the next sweep tries again: %s", error)

@@ -1,0 +1,136 @@
+"""Our own paths, under `/v1/`: all but three are signed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from litestar import delete, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+
+from wireguard_mesh import __version__
+from wireguard_mesh.core.liveness import HEARTBEAT_SECONDS
+from wireguard_mesh.core.registry import Heartbeat
+from wireguard_mesh.model.errors import InvalidValue
+from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.model.names import parse_hostname
+from wireguard_mesh.protocol import api
+from wireguard_mesh.protocol.codec import encode
+from wireguard_mesh.server.clock import Clock
+from wireguard_mesh.server.gate import AnyRequest, Gate
+from wireguard_mesh.server.mesh import Mesh
+from wireguard_mesh.server.openapi import openapi_document
+from wireguard_mesh.server.rendering import Renderer
+from wireguard_mesh.server.routes.replies import json_reply
+
+_LEFT = encode(api.LeaveResponse())
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """That the server serves, and how much. `uptime` in seconds."""
+
+    status: str
+    version: str
+    revision: int
+    peers: int
+    online: int
+    uptime: float
+
+
+def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, clock: Clock) -> Sequence[HTTPRouteHandler]:
+    """What a peer does."""
+
+    @post("/v1/register", status_code=200)
+    async def register(request: AnyRequest) -> ASGIResponse:
+        body = await gate.body(request)
+        key = gate.newcomer(request, body)
+        message = api.register_request.decode(body)
+        record = await mesh.register(
+            key,
+            signed=True,
+            hostname=parse_hostname(message.hostname),
+            os_name=message.os,
+            exit_node=message.exit_node,
+            endpoints=message.endpoints,
+            version=message.version,
+        )
+        return json_reply(
+            renderer.registration(record.peer.id, mesh.map(key, None), HEARTBEAT_SECONDS, mesh.heartbeat_timeout)
+        )
+
+    @post("/v1/heartbeat", status_code=200)
+    async def heartbeat(request: AnyRequest) -> ASGIResponse:
+        body = await gate.body(request)
+        key = gate.member(request, body)
+        message = api.heartbeat_request.decode(body)
+        await mesh.heartbeat(
+            Heartbeat(public_key=key, signed=True, endpoints=message.endpoints, exit_node=message.exit_node)
+        )
+        head = mesh.snapshot
+        return json_reply(encode(api.HeartbeatResponse(epoch=head.epoch, revision=head.revision, time=clock.wall())))
+
+    @get("/v1/map")
+    async def network_map(request: AnyRequest) -> ASGIResponse:
+        key = gate.member(request, await gate.body(request))
+        since = request.query_params.get("since")
+        wait = _wait(request.query_params.get("wait", "0"))
+        update = await mesh.map_when_changed(key, api.Since.parse(since) if since else None, wait)
+        return json_reply(renderer.update(update))
+
+    @delete("/v1/peer", status_code=200)
+    async def leave(request: AnyRequest) -> ASGIResponse:
+        key = gate.member(request, await gate.body(request))
+        await mesh.leave(key, signed=True)
+        return json_reply(_LEFT)
+
+    return (register, heartbeat, network_map, leave)
+
+
+def public_routes(mesh: Mesh, clock: Clock, server_key: PublicKey) -> Sequence[HTTPRouteHandler]:
+    """What a stranger may ask."""
+    started = clock.monotonic()
+    description = encode(openapi_document())
+
+    @get("/v1/server")
+    async def server() -> ASGIResponse:
+        return json_reply(
+            encode(
+                api.ServerInfo(
+                    server_public_key=server_key,
+                    network=mesh.snapshot.network,
+                    epoch=mesh.snapshot.epoch,
+                    admission=api.Admission.OPEN,
+                    version=__version__,
+                    time=clock.wall(),
+                )
+            )
+        )
+
+    @get("/v1/health")
+    async def health() -> ASGIResponse:
+        records = mesh.snapshot.records.values()
+        return json_reply(
+            encode(
+                Health(
+                    status="ok",
+                    version=__version__,
+                    revision=mesh.snapshot.revision,
+                    peers=len(records),
+                    online=sum(record.peer.online for record in records),
+                    uptime=round(clock.monotonic() - started, 1),
+                )
+            )
+        )
+
+    @get("/v1/openapi.json")
+    async def openapi() -> ASGIResponse:
+        return json_reply(description)
+
+    return (server, health, openapi)
+
+
+def _wait(text: str) -> float:
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= api.MAX_WAIT_SECONDS):
+        raise InvalidValue(f"wait is a whole number of seconds, 0 to {api.MAX_WAIT_SECONDS}")
+    return float(text)

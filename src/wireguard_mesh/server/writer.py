@@ -1,0 +1,147 @@
+"""The one that writes: commands wait in a queue, and all that wait are decided and made durable together.
+
+While one batch is on its way to the disk, the next one gathers: the busier the server, the larger the batches, and no
+timer is needed. Nobody sees a revision before it is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import Final
+
+from wireguard_mesh.core.ipam import QUARANTINE_SECONDS
+from wireguard_mesh.core.registry import Command, Outcome, decide
+from wireguard_mesh.core.snapshot import Record, Snapshot
+from wireguard_mesh.model.errors import MeshError, Unavailable
+from wireguard_mesh.server.clock import Clock
+from wireguard_mesh.store.store import Store
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH: Final = 500
+MAX_QUEUE: Final = 5_000
+
+Waiting = tuple[Command, asyncio.Future[Record]]
+
+
+class Writer:
+    """Holds the snapshot that every read is served from, and is alone in replacing it."""
+
+    def __init__(
+        self,
+        store: Store,
+        snapshot: Snapshot,
+        clock: Clock,
+        *,
+        quarantine: float = QUARANTINE_SECONDS,
+        max_queue: int = MAX_QUEUE,
+    ) -> None:
+        self.snapshot = snapshot
+        self._store = store
+        self._clock = clock
+        self._quarantine = quarantine
+        self._max_queue = max_queue
+        self._queue: deque[Waiting] = deque()
+        self._work = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self._failing = False
+
+    async def submit(self, command: Command) -> Record:
+        """Have a command carried out; returns when that is durable.
+
+        Raises what the command was refused for, or `Unavailable`: the queue is full, the write failed, or the server
+        stops. Nothing was changed then.
+        """
+        if self._stopping:
+            raise Unavailable("the server is stopping", "try again")
+        if len(self._queue) >= self._max_queue:
+            raise Unavailable("the server has too much to write", "try again in a moment")
+        answer: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
+        self._queue.append((command, answer))
+        self._work.set()
+        return await answer
+
+    async def changed(self) -> None:
+        """Returns when the next snapshot is there, or the server stops."""
+        await self._changed.wait()
+
+    @property
+    def stopping(self) -> bool:
+        """Long-held requests should be answered now."""
+        return self._stopping
+
+    async def run(self) -> None:
+        """Write until `stop`, and then what still waits."""
+        while self._queue or not self._stopping:
+            self._work.clear()
+            if not self._queue:
+                await self._work.wait()
+                continue
+            batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
+            try:
+                await self._carry_out(batch)
+            except Exception:
+                # A fault of ours. Whoever waits must hear of it, and the others must go on being served.
+                log.exception("a batch of commands failed")
+                _fail(batch, Unavailable("the server failed at this", "try again"))
+
+    def stop(self) -> None:
+        """Accept no more, wake everybody who waits."""
+        self._stopping = True
+        self._work.set()
+        self._changed.set()
+
+    async def _carry_out(self, batch: list[Waiting]) -> None:
+        try:
+            if self._failing:
+                await self._recover()
+            outcome = decide(self.snapshot, [command for command, _ in batch], self._clock.wall(), self._quarantine)
+            if not outcome.changes.is_empty:
+                await self._store.write(outcome.changes, self._clock.wall())
+        except Unavailable as error:
+            self._note_failure(error)
+            _fail(batch, error)
+            return
+        self._note_success()
+        self._publish(outcome.snapshot)
+        _answer(batch, outcome)
+
+    async def _recover(self) -> None:
+        # A write that failed may have reached the disk all the same; deciding on an older state would be wrong.
+        if await self._store.revision() != self.snapshot.revision:
+            self._publish((await self._store.reload()).snapshot)
+
+    def _publish(self, snapshot: Snapshot) -> None:
+        before, self.snapshot = self.snapshot, snapshot
+        if snapshot.revision != before.revision and not self._stopping:
+            waiting, self._changed = self._changed, asyncio.Event()
+            waiting.set()
+
+    def _note_failure(self, error: Unavailable) -> None:
+        if not self._failing:
+            log.error("%s; nothing can be registered or changed until then", error)
+        self._failing = True
+
+    def _note_success(self) -> None:
+        if self._failing:
+            log.warning("the database can be written again")
+        self._failing = False
+
+
+def _answer(batch: list[Waiting], outcome: Outcome) -> None:
+    for (_, answer), reply in zip(batch, outcome.replies, strict=True):
+        if answer.done():
+            continue  # whoever asked is gone
+        if isinstance(reply, MeshError):
+            answer.set_exception(reply)
+        else:
+            answer.set_result(reply)
+
+
+def _fail(batch: list[Waiting], error: MeshError) -> None:
+    for _, answer in batch:
+        if not answer.done():
+            answer.set_exception(error)

@@ -1,0 +1,59 @@
+"""SQLite's own: how its files are opened. Everything else is the same for every database."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from wireguard_mesh.model.errors import Unavailable
+
+_BUSY_SECONDS: Final = 5.0
+_PRIVATE: Final = 0o600
+_PRAGMAS: Final = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",  # in WAL mode NORMAL may lose the last transactions with the power
+    f"PRAGMA busy_timeout={int(_BUSY_SECONDS * 1000)}",
+    "PRAGMA foreign_keys=ON",
+)
+
+
+def engine(path: Path) -> AsyncEngine:
+    """An engine of one connection. The file is made for its owner only; SQLite gives `-wal` and `-shm` the same mode.
+
+    Raises `Unavailable`.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE))
+        path.chmod(_PRIVATE)
+    except OSError as error:
+        raise Unavailable(
+            f"cannot write the database {path}: {error.strerror}", "choose a place of yours with -db"
+        ) from None
+    made = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(path)),
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=1,
+        max_overflow=0,
+        connect_args={"timeout": _BUSY_SECONDS},
+    )
+    event.listen(made.sync_engine, "connect", _prepare)
+    event.listen(made.sync_engine, "begin", _begin)
+    return made
+
+
+def _prepare(connection: Any, _record: Any) -> None:
+    # The driver would begin transactions by itself, but not for changes of tables: those could stay half done.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
