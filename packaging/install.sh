@@ -56,7 +56,7 @@ uninstall_all() {
     done
     if systemd_runs; then systemctl daemon-reload; fi
     echo "removed ${programs[*]} and their units"
-    echo "kept: ~/.config/wireguard-mesh, /var/lib/wireguard-mesh-server, /etc/default/vpn-*"
+    echo "kept: ~/.config/wireguard-mesh, ~/.shiv, /var/lib/wireguard-mesh-server, /etc/default/vpn-*"
 }
 
 [ -n "$destdir" ] || [ "$(id -u)" -eq 0 ] || fail "run it as root (sudo make ${1:-install}), or set DESTDIR"
