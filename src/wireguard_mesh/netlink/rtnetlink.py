@@ -51,9 +51,11 @@ IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE = 0x08, 0x20, 0x40
 RT_TABLE_MAIN: Final = 254
 RT_TABLE_UNSPEC: Final = 0
 RTN_UNICAST: Final = 1
+RTPROT_UNSPEC: Final = 0  # when deleting: of any origin
 RTPROT_BOOT: Final = 3  # as `ip route add` has it
 RT_SCOPE_UNIVERSE: Final = 0
 RT_SCOPE_LINK: Final = 253
+RT_SCOPE_NOWHERE: Final = 255  # when deleting: of any scope
 RTM_F_CLONED: Final = 0x200
 FR_ACT_TO_TBL: Final = 1
 FIB_RULE_INVERT: Final = 0x2
@@ -196,10 +198,9 @@ def _encode_address(address: LinkAddress) -> bytes:
     return header + attribute(_IFA_LOCAL, value.ip.packed) + attribute(_IFA_ADDRESS, value.ip.packed)
 
 
-def _encode_route(route: Route) -> bytes:
+def _encode_route(route: Route, protocol: int, scope: int) -> bytes:
     prefix, family = route.destination, family_of(route.destination)
-    scope = RT_SCOPE_LINK if family == AF_INET else RT_SCOPE_UNIVERSE
-    header = _ROUTE.pack(family, prefix.prefixlen, 0, 0, RT_TABLE_UNSPEC, RTPROT_BOOT, scope, route.kind, 0)
+    header = _ROUTE.pack(family, prefix.prefixlen, 0, 0, RT_TABLE_UNSPEC, protocol, scope, route.kind, 0)
     parts = [u32(_RTA_TABLE, route.table), u32(_RTA_OIF, route.link)]
     if prefix.prefixlen:
         parts.append(attribute(_RTA_DST, prefix.network_address.packed))
@@ -307,11 +308,12 @@ class Rtnetlink:
 
     def add_route(self, route: Route) -> None:
         """Add a route by a link, without a gateway."""
-        self._connection.request(RTM_NEWROUTE, _encode_route(route), NLM_F_CREATE | NLM_F_EXCL)
+        scope = RT_SCOPE_LINK if route.destination.version == 4 else RT_SCOPE_UNIVERSE
+        self._connection.request(RTM_NEWROUTE, _encode_route(route, RTPROT_BOOT, scope), NLM_F_CREATE | NLM_F_EXCL)
 
     def delete_route(self, route: Route) -> None:
-        """Delete a route that `add_route` made."""
-        self._connection.request(RTM_DELROUTE, _encode_route(route))
+        """Delete a route by a link, whoever made it."""
+        self._connection.request(RTM_DELROUTE, _encode_route(route, RTPROT_UNSPEC, RT_SCOPE_NOWHERE))
 
     def rules(self) -> list[Rule]:
         """The policy rules of both families that look up a table, in their order."""
