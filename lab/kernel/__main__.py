@@ -52,7 +52,7 @@ def run(time_travel: bool, timeout: float, writable: tuple[Path, ...], command: 
     sys.exit(_inside(list(command), time_travel=time_travel, timeout=timeout, writable=writable))
 
 
-@main.command()
+@main.command(context_settings={"ignore_unknown_options": True})
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=TEST_SECONDS, show_default=True)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def test(timeout: float, arguments: tuple[str, ...]) -> None:

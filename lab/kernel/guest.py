@@ -36,6 +36,8 @@ def kernel_command(boot: Boot) -> list[str]:
         "rootflags=/",
         "ro",
         "quiet",
+        # The console is for the command; of the kernel only what is critical.
+        "loglevel=3",
         "panic=1",
         f"init={INIT}",
         # One console: input from nowhere, output to the runner.
