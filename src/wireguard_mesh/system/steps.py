@@ -62,7 +62,8 @@ class Steps:
             case RuleEntry():
                 return to_rule(entry) in self._routing.rules()
             case SysctlEntry():
-                return entry.value is None or sysctl.read(entry.path) == entry.value
+                # A side effect is never there by itself: it is ours to note, and making it does nothing.
+                return entry.value is not None and sysctl.read(entry.path) == entry.value
             case FirewallEntry():
                 return firewall.table_stands(entry.table)
 
