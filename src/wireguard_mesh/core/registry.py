@@ -127,7 +127,7 @@ class _Draft:
         self._keys = dict(base.keys)
         self._tombstones = dict(base.tombstones)
         self._pool: Pool | None = None
-        self._dirty: set[PublicKey] = set()
+        self._dirty: dict[PublicKey, None] = {}  # in the order of their first change
         self._visible = False
 
     def carry_out(self, command: Command) -> Record:
@@ -138,11 +138,8 @@ class _Draft:
                 return self._put(_after_heartbeat(self._record(command.public_key), command))
             case Leave():
                 return self._leave(command)
-            case MarkOffline():
-                record = self._record(command.public_key)
-                return self._put(
-                    msgspec.structs.replace(record, peer=msgspec.structs.replace(record.peer, online=False))
-                )
+        record = self._record(command.public_key)
+        return self._put(msgspec.structs.replace(record, peer=msgspec.structs.replace(record.peer, online=False)))
 
     def finish(self, replies: tuple[Record | MeshError, ...]) -> Outcome:
         base = self._base
@@ -226,16 +223,16 @@ class _Draft:
         del self._keys[record.peer.id]
         self._tombstones[record.peer.id] = self._revision
         self._own_pool().give_back(record.number, command.public_key, self._now + self._quarantine)
-        self._dirty.add(command.public_key)
+        self._dirty[command.public_key] = None
         self._visible = True
         return record
 
     def _put(self, record: Record) -> Record:
         key = record.peer.public_key
         standing = self._records.get(key)
-        if standing == record:
-            return record
-        self._dirty.add(key)
+        if standing is not None and standing == record:
+            return standing
+        self._dirty[key] = None
         if standing is None or standing.peer != record.peer:
             self._visible = True
             record = msgspec.structs.replace(record, peer=msgspec.structs.replace(record.peer, revision=self._revision))
@@ -274,15 +271,16 @@ class _Draft:
         base = self._base
         before = {key: base.records[key] for key in self._dirty if key in base.records}
         after = {key: self._records[key] for key in self._dirty if key in self._records}
-        same_id = {key for key in before if key in after and after[key].peer.id == before[key].peer.id}
+        same_id = [key for key in before if key in after and after[key].peer.id == before[key].peer.id]
+        stays = frozenset(same_id)
         touched = sorted(self._pool.touched) if self._pool else []
         leases = snapshot.pool.leases
         return Changes(
             revision=snapshot.revision,
             purged=snapshot.purged,
-            added=tuple(record for key, record in after.items() if key not in same_id),
+            added=tuple(record for key, record in after.items() if key not in stays),
             changed=tuple(after[key] for key in same_id if after[key] != before[key]),
-            removed=tuple(record.peer.id for key, record in before.items() if key not in same_id),
+            removed=tuple(record.peer.id for key, record in before.items() if key not in stays),
             tombstones=tuple(
                 (peer_id, revision) for peer_id, revision in self._tombstones.items() if revision > base.revision
             ),

@@ -1,0 +1,83 @@
+"""Who is alive."""
+
+from __future__ import annotations
+
+from tests.core.samples import public_key
+from wireguard_mesh.core.liveness import Liveness
+
+ANN, BOB = public_key(1), public_key(2)
+TIMEOUT = 120.0
+
+
+def sweep(liveness: Liveness, start: float, end: float) -> list[object]:
+    """Look every ten seconds; what was late at the end."""
+    late: list[object] = []
+    moment = start
+    while moment <= end:
+        late = list(liveness.overdue(moment))
+        moment += 10
+    return late
+
+
+def test_silence_beyond_the_timeout_is_late_and_not_before() -> None:
+    liveness = Liveness(TIMEOUT, 0.0)
+    liveness.heard(ANN, 0.0, 1000.0)
+    assert sweep(liveness, 0.0, 120.0) == []
+    liveness.heard(BOB, 125.0, 1125.0)
+    assert liveness.overdue(130.0) == [ANN]
+    assert liveness.overdue(140.0) == [ANN]  # until it is marked
+    assert liveness.went_offline(ANN, 140.0)
+    assert liveness.overdue(150.0) == []
+    assert liveness.last_heard(ANN) == 1000.0
+    assert liveness.went_offline(ANN, 150.0)
+
+
+def test_who_was_heard_while_it_was_being_marked_is_not_offline() -> None:
+    liveness = Liveness(TIMEOUT, 0.0)
+    liveness.heard(ANN, 0.0, 0.0)
+    liveness.heard(ANN, 131.0, 131.0)
+    assert not liveness.went_offline(ANN, 130.0)
+    assert liveness.last_heard(ANN) == 131.0
+
+
+def test_a_heartbeat_moves_to_the_end_of_the_line() -> None:
+    liveness = Liveness(TIMEOUT, 0.0)
+    liveness.heard(ANN, 0.0, 0.0)
+    liveness.heard(BOB, 1.0, 0.0)
+    liveness.heard(ANN, 100.0, 0.0)
+    assert sweep(liveness, 0.0, 130.0) == [BOB]
+
+
+def test_after_a_start_everybody_has_the_full_timeout() -> None:
+    liveness = Liveness(TIMEOUT, 5000.0)
+    liveness.load([(ANN, 10.0)], [(BOB, 20.0)])
+    assert (liveness.last_heard(ANN), liveness.last_heard(BOB), liveness.last_heard(public_key(3))) == (10.0, 20.0, 0.0)
+    assert sweep(liveness, 5000.0, 5120.0) == []
+    assert liveness.overdue(5121.0) == [ANN]
+
+
+def test_after_the_server_itself_slept_everybody_has_the_full_timeout() -> None:
+    liveness = Liveness(TIMEOUT, 0.0)
+    liveness.heard(ANN, 0.0, 0.0)
+    assert liveness.overdue(10.0) == []
+    assert liveness.overdue(1000.0) == []
+    assert sweep(liveness, 1010.0, 1120.0) == []
+    assert liveness.overdue(1121.0) == [ANN]
+
+
+def test_who_left_is_forgotten() -> None:
+    liveness = Liveness(TIMEOUT, 0.0)
+    liveness.heard(ANN, 0.0, 7.0)
+    liveness.forget(ANN)
+    assert liveness.last_heard(ANN) == 0.0
+    assert liveness.unsaved() == []
+    assert sweep(liveness, 0.0, 200.0) == []
+
+
+def test_only_what_was_heard_since_is_saved() -> None:
+    liveness = Liveness(TIMEOUT, 0.0)
+    liveness.load([(ANN, 1.0), (BOB, 2.0)], [])
+    liveness.heard(ANN, 3.0, 33.0)
+    assert liveness.unsaved() == [(ANN, 33.0)]
+    liveness.saved([ANN])
+    assert liveness.unsaved() == []

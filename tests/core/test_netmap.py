@@ -1,0 +1,56 @@
+"""Applying updates; that any sequence of them gives the right map is shown in test_changes."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tests.core.samples import EPOCH, empty, public_key, register
+from wireguard_mesh.core.changes import changes_since
+from wireguard_mesh.core.netmap import apply
+from wireguard_mesh.core.registry import Leave, decide
+from wireguard_mesh.model.errors import InvalidValue
+from wireguard_mesh.protocol.api import MapUpdate, Since, UpdateKind
+
+SNAPSHOT = decide(empty(), [register(1), register(2)], 0.0).snapshot
+WHOLE = changes_since(SNAPSHOT, public_key(1), None)
+MAP = apply(None, WHOLE)
+
+
+def test_a_snapshot_stands_for_itself() -> None:
+    assert MAP.me.public_key == public_key(1)
+    assert list(MAP.peers) == [public_key(2)]
+    assert apply(MAP, WHOLE) == MAP
+
+
+def test_current_is_the_very_map_that_stands() -> None:
+    current = changes_since(SNAPSHOT, public_key(1), Since(EPOCH, 1))
+    assert apply(MAP, current) is MAP
+
+
+def test_current_at_a_later_revision_moves_on() -> None:
+    later = MapUpdate(kind=UpdateKind.CURRENT, epoch=EPOCH, revision=9)
+    assert apply(MAP, later) == msgspec.structs.replace(MAP, revision=9)
+
+
+def test_a_machine_that_left_and_came_back_is_there() -> None:
+    back = decide(SNAPSHOT, [Leave(public_key=public_key(2), signed=True)], 0.0).snapshot
+    back = decide(back, [register(2, random=bytes(range(32)))], 0.0).snapshot
+    after = apply(MAP, changes_since(back, public_key(1), Since(EPOCH, 1)))
+    assert after.peers[public_key(2)].id == back.record(public_key(2)).peer.id != MAP.peers[public_key(2)].id
+
+
+def test_a_snapshot_without_an_owner_is_refused() -> None:
+    with pytest.raises(InvalidValue, match="lacks"):
+        apply(None, msgspec.structs.replace(WHOLE, me=None))
+    with pytest.raises(InvalidValue, match="lacks"):
+        apply(None, msgspec.structs.replace(WHOLE, network=None))
+
+
+@pytest.mark.parametrize(("epoch", "revision"), [("other", 5), (EPOCH, 0)])
+def test_a_delta_that_does_not_follow_is_refused(epoch: str, revision: int) -> None:
+    delta = MapUpdate(kind=UpdateKind.DELTA, epoch=epoch, revision=revision)
+    with pytest.raises(InvalidValue, match="follow"):
+        apply(MAP, delta)
+    with pytest.raises(InvalidValue, match="follow"):
+        apply(None, delta)

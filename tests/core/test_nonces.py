@@ -1,0 +1,53 @@
+"""A signed request counts once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.core.samples import public_key
+from wireguard_mesh.core.nonces import GENERATION_SECONDS, Nonces, Replayed
+from wireguard_mesh.core.ratelimit import RateLimited
+
+ANN, BOB = public_key(1), public_key(2)
+
+
+def test_a_nonce_counts_once_for_each_key() -> None:
+    nonces = Nonces(0.0)
+    nonces.use(ANN, "n", 0.0)
+    nonces.use(BOB, "n", 0.0)
+    with pytest.raises(Replayed):
+        nonces.use(ANN, "n", 1.0)
+
+
+@pytest.mark.parametrize("first", [0.0, 60.0, GENERATION_SECONDS])
+def test_a_nonce_is_remembered_for_a_whole_generation(first: float) -> None:
+    nonces = Nonces(0.0)
+    nonces.use(ANN, "n", first)
+    nonces.use(ANN, "other", first + GENERATION_SECONDS / 2)
+    with pytest.raises(Replayed):
+        nonces.use(ANN, "n", first + GENERATION_SECONDS)
+
+
+def test_memory_is_given_back() -> None:
+    nonces = Nonces(0.0, max_per_key=1)
+    for turn in range(5):
+        nonces.use(ANN, f"n{turn}", turn * (GENERATION_SECONDS + 1))
+    nonces.use(ANN, "n0", 1e6)  # after a long silence both generations are old
+
+
+def test_one_key_cannot_use_the_memory_of_the_others() -> None:
+    nonces = Nonces(0.0, max_per_key=2)
+    nonces.use(ANN, "1", 0.0)
+    nonces.use(ANN, "2", 0.0)
+    with pytest.raises(RateLimited) as caught:
+        nonces.use(ANN, "3", 100.0)
+    assert caught.value.retry_after == GENERATION_SECONDS - 100
+    nonces.use(BOB, "3", 100.0)
+
+
+def test_all_together_are_bounded() -> None:
+    nonces = Nonces(0.0, max_nonces=1)
+    nonces.use(ANN, "1", 0.0)
+    with pytest.raises(RateLimited) as caught:
+        nonces.use(BOB, "1", GENERATION_SECONDS)
+    assert caught.value.retry_after == 1.0
