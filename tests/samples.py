@@ -14,7 +14,7 @@ NETWORK = MeshNetwork.within(DEFAULT_IPV4_NETWORK, ula_prefix(bytes.fromhex("012
 @cache
 def private_key(number: int) -> PrivateKey:
     """A valid private key for each number."""
-    return PrivateKey.generate(number.to_bytes(32, "big"))
+    return PrivateKey.generate(number.to_bytes(31, "big") + b"\0")  # the last byte is clamped
 
 
 @cache
