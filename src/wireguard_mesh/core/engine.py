@@ -45,7 +45,7 @@ class Engine:
         self.device: ObservedDevice | None = None
         self.local: tuple[LocalAddress, ...] = ()
         self._sessions: dict[PublicKey, Session] = {}
-        self._link_mtu = ETHERNET_MTU
+        self.link_mtu = ETHERNET_MTU
         self._looked = float("-inf")
 
     # Events
@@ -84,7 +84,7 @@ class Engine:
     def links_changed(self, local: Sequence[LocalAddress], link_mtu: int, now: Instant) -> None:
         """These addresses the machine has now, and this MTU the link towards the server."""
         self.local = tuple(local)
-        self._link_mtu = link_mtu
+        self.link_mtu = link_mtu
         self._rank_all(now)
 
     def configure(self, settings: Settings) -> None:
@@ -106,7 +106,7 @@ class Engine:
         )
         return Wanted(
             wanted_device(self.settings, self.map, self._sessions, self.exit_node, now),
-            wanted_host(self.settings, self.map, self.exit_node, self._link_mtu),
+            wanted_host(self.settings, self.map, self.exit_node, self.link_mtu),
             self.exit_node,
         )
 

@@ -16,7 +16,7 @@ from wireguard_mesh.model.devices import BackendKind
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import Hostname, InterfaceName, PeerId
-from wireguard_mesh.model.networks import MeshNetwork, Prefix
+from wireguard_mesh.model.networks import MeshNetwork
 from wireguard_mesh.protocol.codec import Decoder
 from wireguard_mesh.protocol.seed import rfc3339
 
@@ -72,7 +72,7 @@ class PeerStatus(msgspec.Struct, frozen=True, kw_only=True):
     exit_node: bool = False
     exit_node_in_use: bool = False
     endpoint: Endpoint | None = None
-    allowed_ips: tuple[Prefix, ...] = ()
+    allowed_ips: tuple[str, ...] = ()  # in CIDR notation
     latest_handshake: float = 0.0
     received_bytes: int = 0
     sent_bytes: int = 0
@@ -187,7 +187,7 @@ def _plain_peer(peer: PeerStatus) -> PlainPeer:
     return PlainPeer(
         public_key=peer.public_key.to_base64(),
         endpoint=str(peer.endpoint or ""),
-        allowed_ips=tuple(str(prefix) for prefix in peer.allowed_ips),
+        allowed_ips=peer.allowed_ips,
         last_handshake=rfc3339(peer.latest_handshake) if peer.latest_handshake else "",
         rx_bytes=peer.received_bytes,
         tx_bytes=peer.sent_bytes,

@@ -1,0 +1,110 @@
+"""`vpn-client status`, `-status`, `ip`, `ping` and `exit-node list`: read-only commands."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+
+import click
+
+from wireguard_mesh.cli.output import status_lines, table
+from wireguard_mesh.cli.place import Place
+from wireguard_mesh.client.local_client import NoAgent, ask
+from wireguard_mesh.core.exit_nodes import matches
+from wireguard_mesh.model.endpoints import Address
+from wireguard_mesh.model.errors import NotFound, Unsupported
+from wireguard_mesh.model.peers import Peer
+from wireguard_mesh.protocol import local
+from wireguard_mesh.protocol.codec import encode_readable
+
+
+def current_status(place: Place) -> local.Status:
+    """What the agent says, or disk and device if none runs. Raises `NoAgent` if this machine is in no mesh."""
+    try:
+        answer = ask(place.socket(), local.StatusRequest())
+    except NoAgent:
+        return _status_without_agent(place)
+    if not isinstance(answer, local.Status):
+        raise NotFound("the agent gave no status")
+    return answer
+
+
+def _status_without_agent(place: Place) -> local.Status:
+    state = place.folder.load()
+    if state is None:
+        raise NoAgent(
+            "no agent runs, and this machine is in no mesh yet", "join one: vpn-client -server http://SERVER:8080"
+        )
+    import asyncio
+
+    from wireguard_mesh.client.teardown import offline_status
+    from wireguard_mesh.wireguard.choose import choose
+
+    return asyncio.run(offline_status(place.folder, state, place.interface(state), choose))
+
+
+def print_plain_status(place: Place) -> None:
+    """`-status`: JSON whose fields are fixed."""
+    click.echo(encode_readable(local.plain_status(current_status(place))), nl=False)
+
+
+def print_status(place: Place, *, as_json: bool) -> None:
+    """For a person, or all of it for a program."""
+    status = current_status(place)
+    text = encode_readable(status) if as_json else "\n".join(status_lines(status, time.time())) + "\n"
+    click.echo(text, nl=False)
+
+
+def print_addresses(place: Place, name: str | None, *, ipv4: bool, ipv6: bool) -> None:
+    """One address a line."""
+    status = current_status(place)
+    owner = status if name is None else find_peer(status, name)
+    wanted = [address for address, asked in ((owner.ipv4, ipv4), (owner.ipv6, ipv6)) if asked and address]
+    if not wanted:
+        raise NotFound("this machine has no address in the mesh yet")
+    click.echo("\n".join(map(str, wanted)))
+
+
+def find_peer(status: local.Status, name: str) -> local.PeerStatus:
+    """The one peer that a user who says `name` means. Raises `NotFound`."""
+    found = [peer for peer in status.peers if matches(_as_peer(peer), name.lower())]
+    if not found:
+        raise NotFound(f"no peer is called {name}", "see: vpn-client status")
+    if len(found) > 1:
+        raise NotFound(f"{len(found)} peers are called {name}", f"say which: {', '.join(peer.id for peer in found)}")
+    return found[0]
+
+
+def _as_peer(peer: local.PeerStatus) -> Peer:
+    return Peer(
+        id=peer.id, public_key=peer.public_key, hostname=peer.hostname, os=peer.os, ipv4=peer.ipv4, ipv6=peer.ipv6
+    )
+
+
+def ping_peer(place: Place, name: str, count: int, *, is_ipv6: bool) -> None:
+    """Become the system's ping, whose output and exit code people know."""
+    peer = find_peer(current_status(place), name)
+    address: Address = peer.ipv6 if is_ipv6 else peer.ipv4
+    program = shutil.which("ping")
+    if program is None:
+        raise Unsupported("ping is not installed", "install it: apt-get install iputils-ping")
+    os.execv(program, [program, "-n", "-c", str(count), str(address)])
+
+
+def print_exit_nodes(place: Place) -> None:
+    """A line for each peer that offers it."""
+    nodes = [peer for peer in current_status(place).peers if peer.exit_node]
+    if not nodes:
+        click.echo("no peer offers an exit node", err=True)
+        return
+    rows = [
+        [
+            str(peer.ipv4),
+            peer.hostname,
+            "online" if peer.online else "offline",
+            "in use" if peer.exit_node_in_use else "",
+        ]
+        for peer in nodes
+    ]
+    click.echo("\n".join(table(rows)))

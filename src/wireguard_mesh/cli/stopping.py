@@ -1,0 +1,76 @@
+"""`vpn-client down`, `logout` and `set`: by the agent if one runs, by ourselves if none does."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from wireguard_mesh.cli.place import Place
+from wireguard_mesh.client.local_client import NoAgent, ask
+from wireguard_mesh.client.state import ClientState
+from wireguard_mesh.model.errors import InvalidValue, MeshError
+from wireguard_mesh.model.names import InterfaceName
+from wireguard_mesh.protocol import local
+
+
+def take_down(place: Place) -> None:
+    """End the agent, remove the interface, undo all that was set for it."""
+    try:
+        ask(place.socket(), local.DownRequest())
+    except NoAgent:
+        state = _load(place)
+        _take_down_without_agent(place, state, place.interface(state))
+
+
+def log_out(place: Place) -> None:
+    """Leave the mesh, then as `take_down`."""
+    try:
+        ask(place.socket(), local.LogoutRequest())
+    except NoAgent:
+        state = _load(place)
+        if state is None:
+            raise InvalidValue("this machine is in no mesh") from None
+        from wireguard_mesh.client.teardown import leave
+
+        asyncio.run(leave(place.folder, state))
+        _take_down_without_agent(place, state, place.interface(state))
+
+
+def change(place: Place, use_exit_node: str | None, exit_node: bool | None, hostname: str | None) -> None:
+    """Change settings of the running agent."""
+    if use_exit_node is None and exit_node is None and hostname is None:
+        raise click.UsageError("nothing to set; see vpn-client set -help")
+    ask(place.socket(), local.SetRequest(use_exit_node=use_exit_node, exit_node=exit_node, hostname=hostname))
+
+
+def _load(place: Place) -> ClientState | None:
+    """The identity; one that cannot be read does not keep the interface standing that the journal says is ours."""
+    try:
+        return place.folder.load()
+    except MeshError as error:
+        click.echo(f"vpn-client: {error.message}", err=True)
+        return None
+
+
+def _take_down_without_agent(place: Place, state: ClientState | None, interface: InterfaceName) -> None:
+    from wireguard_mesh.client import launch, teardown
+
+    launch.check_privilege()
+    if not asyncio.run(_remove(place, state, interface)):
+        click.echo(f"{interface} does not stand: nothing to do", err=True)
+    teardown.remove_socket(place.directory, interface)
+
+
+async def _remove(place: Place, state: ClientState | None, interface: InterfaceName) -> bool:
+    from wireguard_mesh.client.teardown import take_down as remove
+    from wireguard_mesh.system.linux import LinuxSystem
+    from wireguard_mesh.wireguard.choose import choose
+
+    backend, system = await choose(interface), LinuxSystem(Path(place.directory))
+    try:
+        return await remove(interface, state, backend, system)
+    finally:
+        await backend.close()
+        await system.close()

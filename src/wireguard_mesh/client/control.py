@@ -1,0 +1,185 @@
+"""Calls to the coordination server: signed, timed, bounded, and with every refusal turned into an error of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, TypeVar
+
+from wireguard_mesh.client.http import HttpClient, Response
+from wireguard_mesh.model.errors import Conflict, InvalidValue, MeshError, NotFound, Unavailable
+from wireguard_mesh.model.keys import PrivateKey, PublicKey
+from wireguard_mesh.protocol import api
+from wireguard_mesh.protocol.codec import Decoder, encode
+from wireguard_mesh.protocol.seed import ErrorResponse
+from wireguard_mesh.protocol.signatures import ClockSkew, SignatureRefused, Signer
+
+CALL_TIMEOUT: Final = 15.0  # seconds
+MAX_SMALL: Final = 64 * 1024  # bytes of an answer without a map
+MAX_MAP: Final = 32 * 1024 * 1024  # bytes; some 300 for each peer
+MAX_SERVER_TEXT: Final = 300  # characters of the server's words that are shown
+NONCE_BYTES: Final = 16
+
+_error_response: Decoder[ErrorResponse] = Decoder(ErrorResponse)
+T = TypeVar("T")
+
+
+class NotRegistered(NotFound):
+    """The server does not know this peer (any more): register."""
+
+    code = "not_registered"
+
+
+class ServerRefused(MeshError):
+    """The server understood and said no; asking again will not help."""
+
+    code = "refused"
+
+
+class ServerKeyChanged(Conflict):
+    """Another server answers at the address, or the server has lost its key."""
+
+    code = "server_key_changed"
+
+
+class Control:
+    """One peer's calls to one server. `server_key` None: not known yet, so `pin` comes first. `wall`: Unix time."""
+
+    def __init__(
+        self, http: HttpClient, private_key: PrivateKey, server_key: PublicKey | None, wall: Callable[[], float]
+    ) -> None:
+        self.http = http
+        self._private_key = private_key
+        self._wall = wall
+        self._offset = 0.0
+        self._server_key = server_key
+        self._signer: Signer | None = None
+
+    @property
+    def server_key(self) -> PublicKey | None:
+        """The key that the server is known by."""
+        return self._server_key
+
+    async def server_info(self) -> api.ServerInfo:
+        """What the server says of itself, unsigned."""
+        return await self._call("GET", "/v1/server", None, api.server_info, is_signed=False)
+
+    async def pin(self) -> PublicKey:
+        """Learn the server's key if it is not known yet: trust on first use."""
+        if self._server_key is None:
+            self._server_key = (await self.server_info()).server_public_key
+        return self._server_key
+
+    async def register(self, request: api.RegisterRequest) -> api.RegisterResponse:
+        """Join, or say anew what this machine is."""
+        try:
+            return await self._call("POST", "/v1/register", request, api.register_response, limit=MAX_MAP)
+        except NotRegistered:
+            raise self._no_server_of_ours("status 404") from None
+
+    async def heartbeat(self, request: api.HeartbeatRequest) -> api.HeartbeatResponse:
+        """Say that this machine lives. Raises `NotRegistered`."""
+        return await self._call("POST", "/v1/heartbeat", request, api.heartbeat_response)
+
+    async def map(self, since: api.Since | None, wait: int) -> api.MapUpdate:
+        """What changed since; held by the server up to `wait` seconds while nothing does. Raises `NotRegistered`."""
+        query = f"since={since}&wait={wait}" if since else "wait=0"
+        return await self._call(
+            "GET", f"/v1/map?{query}", None, api.map_update, seconds=CALL_TIMEOUT + wait, limit=MAX_MAP
+        )
+
+    async def leave(self) -> None:
+        """Give up this machine's place in the mesh. Raises `NotRegistered`."""
+        await self._call("DELETE", "/v1/peer", None, _leave_response)
+
+    async def _call(
+        self,
+        method: str,
+        target: str,
+        message: Any,
+        decoder: Decoder[T],
+        *,
+        seconds: float = CALL_TIMEOUT,
+        limit: int = MAX_SMALL,
+        is_signed: bool = True,
+    ) -> T:
+        body = encode(message) if message is not None else b""
+        if is_signed:
+            await self.pin()
+
+        def headers() -> dict[str, str]:
+            plain = {"content-type": "application/json"} if body else {}
+            return plain | (self._sign(method, target, body) if is_signed else {})
+
+        answer = await self.http.request(method, target, headers, body, seconds=seconds, limit=limit)
+        if is_signed and _error_code(answer) == ClockSkew.code and self._set_clock(answer):
+            answer = await self.http.request(method, target, headers, body, seconds=seconds, limit=limit)
+        if answer.status in range(200, 300):
+            try:
+                return decoder.decode(answer.body)
+            except InvalidValue as error:
+                raise self._no_server_of_ours(f"{target.partition('?')[0]}: {error}") from None
+        if is_signed and _error_code(answer) == SignatureRefused.code:
+            await self._compare_key()
+        raise self._refusal(answer)
+
+    def _sign(self, method: str, target: str, body: bytes) -> dict[str, str]:
+        if self._signer is None:
+            assert self._server_key is not None
+            self._signer = Signer(self._private_key, self._server_key)
+        now = self._wall() + self._offset
+        return self._signer.sign(method, target, body, now=now, nonce=secrets.token_urlsafe(NONCE_BYTES))
+
+    def _set_clock(self, answer: Response) -> bool:
+        """Sign by the server's clock from now on."""
+        with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
+            self._offset = parsedate_to_datetime(answer.headers["date"]).timestamp() - self._wall()
+            return True
+        return False
+
+    async def _compare_key(self) -> None:
+        info = await self.server_info()
+        if info.server_public_key != self._server_key:
+            raise ServerKeyChanged(
+                f"the server {self.http.dialer.server} has another key than when this machine joined",
+                "if its administrator says that this is right, run again with -trust-new-server-key",
+            )
+
+    def _refusal(self, answer: Response) -> MeshError:
+        if answer.status in range(300, 400):
+            where = _clean(answer.headers.get("location", "elsewhere"))
+            return ServerRefused(f"{self.http.dialer.server} sends us on to {where}", "give that address to -server")
+        try:
+            said = _error_response.decode(answer.body)
+        except InvalidValue:
+            return self._no_server_of_ours(f"status {answer.status}")
+        message, hint = _clean(said.error), _clean(said.hint)
+        if answer.status == 404:
+            return NotRegistered(message, hint)
+        if answer.status in {408, 429} or answer.status >= 500:
+            return Unavailable(message, hint)
+        return ServerRefused(message, hint)
+
+    def _no_server_of_ours(self, detail: str) -> Unavailable:
+        server = self.http.dialer.server
+        return Unavailable(f"{server} answers, but not as a vpn-server does ({detail})", "check -server")
+
+
+_leave_response: Decoder[api.LeaveResponse] = Decoder(api.LeaveResponse)
+
+
+def _error_code(answer: Response) -> str:
+    if answer.status < 400:
+        return ""
+    try:
+        return _error_response.decode(answer.body).code
+    except InvalidValue:
+        return ""
+
+
+def _clean(text: str) -> str:
+    """The server's words for a terminal or a log: no control characters, not too long."""
+    plain = "".join(character if character.isprintable() else " " for character in text)
+    return plain if len(plain) <= MAX_SERVER_TEXT else f"{plain[:MAX_SERVER_TEXT]}…"

@@ -1,0 +1,114 @@
+"""TCP connections to the server: outside of the tunnel, and also when the name service does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Final
+
+from wireguard_mesh.model.endpoints import Address
+from wireguard_mesh.model.errors import Unavailable
+from wireguard_mesh.model.servers import ServerAddress
+
+RESOLVE_TIMEOUT: Final = 5.0  # seconds; the usual resolver's own timeout for one attempt
+CONNECT_TIMEOUT: Final = 5.0  # seconds for each address
+MAX_ADDRESSES: Final = 8  # tried of those that a name has
+MAX_REMEMBERED: Final = 4
+
+
+class Dialer:
+    """Connects to one server. `remembered` are addresses at which it was reached before, the last one first.
+
+    `mark` is put on the packets (`SO_MARK`), so that policy routing keeps them out of an exit node's tunnel; without
+    the privilege they go unmarked.
+    """
+
+    def __init__(self, server: ServerAddress, *, mark: int = 0, remembered: Sequence[Address] = ()) -> None:
+        self.server = server
+        self.remembered = tuple(remembered)
+        self._mark = mark
+        self._tls = ssl.create_default_context() if server.secure else None
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection, TLS included. Raises `Unavailable`."""
+        failures: list[str] = []
+        for address in await self._addresses():
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    connection = await self._connect_to(address)
+            except TimeoutError:
+                failures.append(f"{address} did not answer within {CONNECT_TIMEOUT:.0f} s")
+            except ssl.SSLCertVerificationError as error:
+                failures.append(f"the certificate of {self.server.host} is not trusted ({error.verify_message})")
+            except OSError as error:
+                failures.append(f"{address}: {error.strerror or error}")
+            else:
+                kept = (address, *(other for other in self.remembered if other != address))
+                self.remembered = kept[:MAX_REMEMBERED]
+                return connection
+        raise Unavailable(f"the server {self.server} cannot be reached ({'; '.join(failures)})")
+
+    async def _connect_to(self, address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._mark:
+                with contextlib.suppress(PermissionError):
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
+            await asyncio.get_running_loop().sock_connect(connection, (str(address), self.server.port))
+            name = self.server.host if self._tls else None
+            return await asyncio.open_connection(sock=connection, ssl=self._tls, server_hostname=name)
+        except BaseException:
+            connection.close()
+            raise
+
+    async def _addresses(self) -> tuple[Address, ...]:
+        with contextlib.suppress(ValueError):
+            return (ip_address(self.server.host),)
+        try:
+            async with asyncio.timeout(RESOLVE_TIMEOUT):
+                found = await _resolve(self.server.host, self.server.port)
+        except OSError as error:  # a timeout is one too
+            if self.remembered:
+                return self.remembered
+            reason = error.strerror or "no answer"
+            raise Unavailable(f"the name {self.server.host} has no address ({reason})", "check -server") from None
+        # Those that served before come first: they are known to work from here.
+        return tuple(sorted(found, key=lambda address: address not in self.remembered))[:MAX_ADDRESSES]
+
+
+async def _resolve(host: str, port: int) -> list[Address]:
+    """Ask the system's resolver, in a thread that ends with the program: the loop's own threads would be waited for."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[Address]] = loop.create_future()
+
+    def deliver(found: list[Address], error: OSError | None) -> None:
+        if answer.done():
+            return
+        if error is None:
+            answer.set_result(found)
+        else:
+            answer.set_exception(error)
+
+    def ask() -> None:
+        found: list[Address] = []
+        failure: OSError | None = None
+        try:
+            entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = list(dict.fromkeys(ip_address(str(entry[4][0]).partition("%")[0]) for entry in entries))
+        except OSError as error:
+            failure = error
+        except UnicodeError:
+            failure = OSError(0, "it is no host name")
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(deliver, found, failure)
+
+    threading.Thread(target=ask, name="resolve", daemon=True).start()
+    return await answer

@@ -1,0 +1,94 @@
+"""Keeps the identity and the last map on disk, without ever making the network wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from wireguard_mesh.client.clock import Clock
+from wireguard_mesh.client.state import ClientState, StateFolder
+from wireguard_mesh.core.contact import Contact
+from wireguard_mesh.model.errors import MeshError
+from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.model.peers import NetworkMap
+
+_SETTLE: Final = 0.25  # seconds between a change and its writing: joining comes first
+_REST: Final = 5.0  # seconds between two writings, however often the map changes
+
+log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """What is to be on disk. `state` is changed through `change` only."""
+
+    def __init__(self, folder: StateFolder, state: ClientState, clock: Clock) -> None:
+        self.state = state
+        self._folder = folder
+        self._clock = clock
+        self._contact = Contact()
+        self._public_key: PublicKey = state.private_key.public_key
+        self._map: NetworkMap | None = None
+        self._written_state: ClientState | None = state
+        self._written_map: NetworkMap | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def public_key(self) -> PublicKey:
+        """This machine's public key."""
+        return self._public_key
+
+    @property
+    def problem(self) -> str:
+        """Why the disk is behind, or ""."""
+        return self._contact.problem
+
+    def last_map(self) -> NetworkMap | None:
+        """The map of an earlier run."""
+        return self._folder.load_map(self._public_key, self.state.server_public_key)
+
+    def change(self, **fields: Any) -> None:
+        """Change fields of the identity, soon on disk too."""
+        state = msgspec.structs.replace(self.state, **fields)
+        if state != self.state:
+            self.state = state
+            self._changed.set()
+
+    def keep_map(self, network_map: NetworkMap) -> None:
+        """This is the last map now, soon on disk too."""
+        self._map = network_map
+        self._changed.set()
+
+    def forget(self) -> None:
+        """This machine has left the mesh: nothing of its place is kept."""
+        self._map = self._written_map = None
+        self.state = self._written_state = self._folder.forget_place(self.state)
+
+    async def run(self) -> NoReturn:
+        """Write what changed, now and then."""
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(_SETTLE)
+            self._changed.clear()
+            self.write()
+            await asyncio.sleep(_REST)
+
+    def write(self) -> None:
+        """Write what changed, now. A disk that does not let us is said once, and does not stop anything."""
+        try:
+            if self.state != self._written_state:
+                self._folder.save(self.state)
+                self._written_state = self.state
+            server_key = self.state.server_public_key
+            if self._map is not None and self._map is not self._written_map and server_key is not None:
+                self._folder.save_map(self._map, self._public_key, server_key)
+                self._written_map = self._map
+        except MeshError as error:
+            if self._contact.failed(str(error), self._clock()):
+                log.warning("%s; going on without", error)
+            self._changed.set()
+        else:
+            if self._contact.succeeded(self._clock()):
+                log.info("the state can be written again")

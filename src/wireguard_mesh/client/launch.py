@@ -1,0 +1,87 @@
+"""Starts an agent on this machine: takes the locks, opens the real backends, listens to signals."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from wireguard_mesh.client import clock
+from wireguard_mesh.client.agent import Agent
+from wireguard_mesh.client.control import Control
+from wireguard_mesh.client.dial import Dialer
+from wireguard_mesh.client.http import HttpClient
+from wireguard_mesh.client.identity import Surroundings
+from wireguard_mesh.client.locks import Lock, make_directory
+from wireguard_mesh.client.options import AgentOptions
+from wireguard_mesh.model.errors import NotPermitted
+from wireguard_mesh.model.keys import PrivateKey, PublicKey
+from wireguard_mesh.model.names import InterfaceName
+from wireguard_mesh.model.places import lock_path
+from wireguard_mesh.model.servers import ServerAddress
+from wireguard_mesh.system.linux import LinuxSystem
+from wireguard_mesh.wireguard.choose import choose
+from wireguard_mesh.wireguard.interface import Backend
+
+CAP_NET_ADMIN: Final = 12  # linux/capability.h
+
+log = logging.getLogger(__name__)
+
+
+def check_privilege() -> None:
+    """Raises `NotPermitted` if this process cannot make a network interface."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return  # without /proc the attempt will tell
+    effective = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")
+    if not int(effective, 16) >> CAP_NET_ADMIN & 1:
+        raise NotPermitted("making a network interface needs root or the capability CAP_NET_ADMIN", "use sudo")
+
+
+def surroundings(ask: Callable[[str], bool] | None) -> Surroundings:
+    """The real world, for `identity.settle`."""
+    return Surroundings(secrets.token_bytes, time.time, ask, lambda server: asyncio.run(_key_of(server)))
+
+
+async def _key_of(server: ServerAddress) -> PublicKey:
+    nobody = PrivateKey.generate(secrets.token_bytes(32))  # the question is not signed
+    http = HttpClient(Dialer(server))
+    try:
+        return await Control(http, nobody, None, time.time).pin()
+    finally:
+        http.drop_connections()
+
+
+def run(options: AgentOptions) -> None:
+    """Run an agent until it is told to end. Raises the `MeshError` that keeps it from coming up."""
+    make_directory(Path(options.directory))
+    interface = options.state.interface
+    Lock(Path(lock_path(options.directory, interface)), f"an agent for {interface} runs already")
+    Lock(options.folder.path.with_suffix(".lock"), f"an agent with the identity of {options.folder.path} runs already")
+    asyncio.run(_run(options))
+
+
+async def _run(options: AgentOptions) -> None:
+    async def open_backend(name: InterfaceName) -> Backend:
+        return await choose(name, options.flags.backend)
+
+    agent = Agent(options, open_backend, LinuxSystem(Path(options.directory)), clock.now)
+    loop = asyncio.get_running_loop()
+
+    def stop(name: str) -> None:
+        log.info("%s: the agent ends, the tunnels stay; to remove them: vpn-client down", name)
+        agent.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number.name)
+    # A terminal that is closed ends an agent in the foreground as Ctrl-C does.
+    loop.add_signal_handler(signal.SIGHUP, stop, signal.SIGHUP.name)
+    log.debug("stage=started pid=%d", os.getpid())
+    await agent.run()

@@ -1,0 +1,101 @@
+"""The agent's end of the Unix socket: one request a connection, the caller known from the socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from wireguard_mesh.model.errors import InvalidValue, MeshError, NotPermitted, Unavailable
+from wireguard_mesh.protocol import local
+from wireguard_mesh.protocol.codec import encode
+
+MAX_CALLERS: Final = 32  # at once
+REQUEST_TIMEOUT: Final = 5.0  # seconds for the caller to send its line, and to take the answer
+_SOCKET_MODE: Final = 0o666  # everybody may connect; what one may do is decided by who one is
+_UCRED: Final = struct.Struct("3i")  # unix(7): process, user and group id
+ROOT: Final = 0
+
+Handler = Callable[[local.Request], Awaitable[local.Answer]]
+
+log = logging.getLogger(__name__)
+
+
+class LocalServer:
+    """Answers on the socket at `path` until closed."""
+
+    def __init__(self, path: Path, handler: Handler, own_uid: int | None = None) -> None:
+        self._path = path
+        self._handler = handler
+        self._own_uid = os.getuid() if own_uid is None else own_uid
+        self._server: asyncio.Server | None = None
+        self._callers: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Listen. What an agent that was killed left there is replaced: the lock says that it is dead."""
+        self._path.unlink(missing_ok=True)
+        try:
+            self._server = await asyncio.start_unix_server(self._serve, self._path, limit=local.MAX_REQUEST)
+            self._path.chmod(_SOCKET_MODE)
+        except OSError as error:
+            raise Unavailable(f"{self._path} cannot be opened ({error.strerror})") from None
+
+    async def close(self) -> None:
+        """Stop listening, let those who wait have their answers, and take the socket away."""
+        if self._server is not None:
+            self._server.close()
+            self._path.unlink(missing_ok=True)
+        if self._callers:
+            await asyncio.wait(self._callers, timeout=REQUEST_TIMEOUT)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "the server runs each connection in a task"
+        self._callers.add(task)
+        try:
+            if len(self._callers) <= MAX_CALLERS:
+                answer = await self._answer(reader, _caller(writer))
+                if answer is not None:
+                    async with asyncio.timeout(REQUEST_TIMEOUT):
+                        writer.write(encode(answer) + b"\n")
+                        await writer.drain()
+        except (OSError, TimeoutError):
+            pass  # the caller went away, or never came to the point
+        finally:
+            self._callers.discard(task)
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, uid: int) -> local.Answer | None:
+        async with asyncio.timeout(REQUEST_TIMEOUT):
+            try:
+                line = await reader.readuntil(b"\n")
+            except asyncio.IncompleteReadError:
+                return None
+            except asyncio.LimitOverrunError:
+                line = b""
+        try:
+            request = local.request.decode(line)
+            if not isinstance(request, local.StatusRequest) and uid not in {ROOT, self._own_uid}:
+                raise NotPermitted("only root and the agent's own user may do this", "use sudo")
+            return await self._handler(request)
+        except InvalidValue as error:
+            return _refused(error)
+        except MeshError as error:
+            log.info("refused a local request: %s", error)
+            return _refused(error)
+
+
+def _refused(error: MeshError) -> local.Refused:
+    return local.Refused(code=error.code, error=error.message, hint=error.hint)
+
+
+def _caller(writer: asyncio.StreamWriter) -> int:
+    connection = writer.get_extra_info("socket")
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    uid: int = _UCRED.unpack(credentials)[1]
+    return uid

@@ -1,0 +1,99 @@
+"""What commands do when no agent runs: take the interface away, leave the mesh, tell the status."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from wireguard_mesh.client.control import Control, NotRegistered
+from wireguard_mesh.client.device import OpenBackend
+from wireguard_mesh.client.dial import Dialer
+from wireguard_mesh.client.http import HttpClient
+from wireguard_mesh.client.state import ClientState, StateFolder
+from wireguard_mesh.client.status import peer_statuses
+from wireguard_mesh.core.exit_nodes import ExitDecision
+from wireguard_mesh.core.sessions import REJECT_AFTER_TIME
+from wireguard_mesh.core.wanted import FWMARK
+from wireguard_mesh.model.devices import ObservedDevice
+from wireguard_mesh.model.errors import Conflict, MeshError
+from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.model.names import InterfaceName
+from wireguard_mesh.model.places import socket_path
+from wireguard_mesh.protocol import local
+from wireguard_mesh.system.interface import System
+from wireguard_mesh.wireguard.interface import Backend
+
+
+async def take_down(interface: InterfaceName, state: ClientState | None, backend: Backend, system: System) -> bool:
+    """Undo all that an agent set for the interface, and remove it. False if nothing of ours stands.
+
+    Raises `Conflict` if the interface is not ours.
+    """
+    device = await backend.read(interface)
+    is_noted = await system.owns(interface)
+    is_ours = is_noted or (device is not None and state is not None and device.private_key == state.private_key)
+    if not is_ours:
+        if device is not None or await system.exists(interface):
+            raise Conflict(f"the interface {interface} is not ours, so it is left alone")
+        return False
+    await system.undo(interface)
+    await backend.remove(interface)
+    return True
+
+
+def remove_socket(directory: str, interface: InterfaceName) -> None:
+    """Take away what an agent that was killed left of its socket."""
+    Path(socket_path(directory, interface)).unlink(missing_ok=True)
+
+
+async def leave(folder: StateFolder, state: ClientState) -> None:
+    """Give up this machine's place in the mesh. Raises `MeshError` if the server does not hear it."""
+    if state.server is not None and state.peer_id:
+        http = HttpClient(Dialer(state.server, mark=FWMARK, remembered=state.server_ips))
+        try:
+            await Control(http, state.private_key, state.server_public_key, time.time).leave()
+        except NotRegistered:
+            pass  # it has no place there: as good
+        finally:
+            http.drop_connections()
+    folder.forget_place(state)
+
+
+async def offline_status(
+    folder: StateFolder, state: ClientState, interface: InterfaceName, open_backend: OpenBackend
+) -> local.Status:
+    """The status by disk and device. That the device cannot be asked is part of the status."""
+    device: ObservedDevice | None = None
+    problem = ""
+    try:
+        backend = await open_backend(interface)
+        try:
+            device = await backend.read(interface)
+        finally:
+            await backend.close()
+    except MeshError as error:
+        problem = str(error)
+    last = folder.load_map(state.private_key.public_key, state.server_public_key)
+    me = last.me if last else None
+    return local.Status(
+        state=local.State.STOPPED,
+        interface=interface,
+        backend=device.backend if device else None,
+        listen_port=device.listen_port if device else state.listen_port,
+        hostname=me.hostname if me else state.hostname,
+        peer_id=state.peer_id,
+        public_key=state.private_key.public_key,
+        ipv4=state.assigned_ip,
+        ipv6=me.ipv6 if me else None,
+        network=last.network if last else None,
+        map_revision=last.revision if last else 0,
+        server=local.ServerStatus(address=str(state.server or "")),
+        exit=local.ExitStatus(offered=state.exit_node, policy=state.use_exit_node),
+        problems=(problem,) if problem else (),
+        peers=peer_statuses(last, device, ExitDecision(), lambda key: _is_fresh(device, key)),
+    )
+
+
+def _is_fresh(device: ObservedDevice | None, key: PublicKey) -> bool:
+    seen = device.peers.get(key) if device else None
+    return seen is not None and time.time() - seen.latest_handshake < REJECT_AFTER_TIME
