@@ -1,0 +1,56 @@
+"""How SQLite's files are opened."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from wireguard_mesh.model.errors import Unavailable
+from wireguard_mesh.store import sqlite
+
+
+def modes_in(folder: Path) -> dict[str, int]:
+    return {file.name: file.stat().st_mode & 0o777 for file in folder.iterdir()}
+
+
+async def test_files_are_for_their_owner_only_whatever_the_umask(tmp_path: Path) -> None:
+    path = tmp_path / "peers.db"
+    path.touch(mode=0o644)
+    before = os.umask(0)
+    try:
+        engine = sqlite.engine(path)
+        async with engine.begin() as connection:
+            await connection.execute(text("CREATE TABLE t (x INTEGER)"))
+            modes = modes_in(tmp_path)
+        await engine.dispose()
+    finally:
+        os.umask(before)
+    assert modes == {"peers.db": 0o600, "peers.db-wal": 0o600, "peers.db-shm": 0o600}
+
+
+async def test_commits_survive_a_power_cut(tmp_path: Path) -> None:
+    engine = sqlite.engine(tmp_path / "peers.db")
+    async with engine.connect() as connection:
+        journal = (await connection.execute(text("PRAGMA journal_mode"))).scalar_one()
+        synchronous = (await connection.execute(text("PRAGMA synchronous"))).scalar_one()
+    await engine.dispose()
+    assert (journal, synchronous) == ("wal", 2)  # 2 is FULL
+
+
+async def test_changes_of_tables_are_taken_back_too(tmp_path: Path) -> None:
+    engine = sqlite.engine(tmp_path / "peers.db")
+    async with engine.connect() as connection, connection.begin() as transaction:
+        await connection.execute(text("CREATE TABLE t (x INTEGER)"))
+        await transaction.rollback()
+    async with engine.connect() as connection:
+        tables = (await connection.execute(text("SELECT name FROM sqlite_master"))).all()
+    await engine.dispose()
+    assert tables == []
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"cannot write the database .*: Is a directory; choose a place"):
+        sqlite.engine(tmp_path)
