@@ -195,7 +195,7 @@ def _parse(data: bytes) -> tuple[Entry, ...]:
                 ip_interface(entry.text)
             case RouteEntry():
                 ip_network(entry.text)
-            case SysctlEntry() if not _SYSCTL_PATH.fullmatch(entry.path):
+            case SysctlEntry() if not _SYSCTL_PATH.fullmatch(entry.path) or ".." in entry.path.split("/"):
                 raise ValueError("no setting of the network")
             case _:
                 pass
