@@ -12,7 +12,13 @@ from tests.system.hosts import add_interface, inside, tool
 from wireguard_mesh.model.errors import NotPermitted, Unavailable
 from wireguard_mesh.netlink.codec import NLM_F_DUMP_INTR, NLMSG_DONE, encode_message
 from wireguard_mesh.netlink.connection import DUMP_ATTEMPTS, NetlinkConnection, NetlinkError
-from wireguard_mesh.netlink.rtnetlink import IFF_UP, LinkAddress, Route, Rtnetlink, Rule
+from wireguard_mesh.netlink.records import (
+    IFF_UP,
+    LinkAddress,
+    Route,
+    Rule,
+)
+from wireguard_mesh.netlink.rtnetlink import Rtnetlink
 
 pytestmark = pytest.mark.lab
 

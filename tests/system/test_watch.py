@@ -13,7 +13,14 @@ from lab.host import Host
 from lab.lab import Lab
 from tests.system.hosts import BOTH, MEMBER, WG0, add_interface, delete_interface, inside, tool
 from wireguard_mesh.netlink.codec import Message, attribute, u32
-from wireguard_mesh.netlink.rtnetlink import IFF_LOWER_UP, IFF_UP, RTM_DELADDR, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE
+from wireguard_mesh.netlink.records import (
+    IFF_LOWER_UP,
+    IFF_UP,
+    RTM_DELADDR,
+    RTM_NEWADDR,
+    RTM_NEWLINK,
+    RTM_NEWROUTE,
+)
 from wireguard_mesh.system import watch
 from wireguard_mesh.system.interface import LinkEvent
 from wireguard_mesh.system.linux import LinuxSystem

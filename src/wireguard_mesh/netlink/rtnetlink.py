@@ -1,221 +1,50 @@
-"""Links, addresses, routes and rules of the network namespace (rtnetlink(7), linux/rtnetlink.h, linux/fib_rules.h).
-
-Each record says what the kernel says of it, as far as a mesh needs that; `Rtnetlink` reads and changes them.
-"""
+"""The links, addresses, routes and rules of a network namespace: read and changed by rtnetlink(7)."""
 
 from __future__ import annotations
 
 import errno
-import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv4Network,
-    IPv6Address,
-    IPv6Interface,
-    IPv6Network,
-    ip_interface,
-    ip_network,
-)
-from socket import AF_INET, AF_INET6, AF_UNSPEC
-from typing import Final
+from socket import AF_INET, AF_INET6
 
-from wireguard_mesh.netlink.codec import (
-    NLM_F_CREATE,
-    NLM_F_EXCL,
-    attribute,
-    attributes,
-    nested,
-    read_text,
-    read_u32,
-    text,
-    u32,
-)
+from wireguard_mesh.netlink.codec import NLM_F_CREATE, NLM_F_EXCL
 from wireguard_mesh.netlink.connection import NETLINK_ROUTE, NetlinkConnection, NetlinkError
-
-Address = IPv4Address | IPv6Address
-InterfaceAddress = IPv4Interface | IPv6Interface
-Prefix = IPv4Network | IPv6Network
-
-RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
-RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
-RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
-RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
-
-IFF_UP: Final = 0x1
-IFF_LOOPBACK: Final = 0x8
-IFF_LOWER_UP: Final = 0x10000
-IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE = 0x08, 0x20, 0x40
-RT_TABLE_MAIN: Final = 254
-RT_TABLE_UNSPEC: Final = 0
-RTN_UNICAST: Final = 1
-RTPROT_UNSPEC: Final = 0  # when deleting: of any origin
-RTPROT_BOOT: Final = 3  # as `ip route add` has it
-RT_SCOPE_UNIVERSE: Final = 0
-RT_SCOPE_LINK: Final = 253
-RT_SCOPE_NOWHERE: Final = 255  # when deleting: of any scope
-RTM_F_CLONED: Final = 0x200
-FR_ACT_TO_TBL: Final = 1
-FIB_RULE_INVERT: Final = 0x2
-
-_IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 4, 10, 18, 1
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
-_RTA_DST, _RTA_OIF, _RTA_METRICS, _RTA_TABLE, _RTA_MARK, _RTAX_MTU = 1, 4, 8, 15, 16, 2
-_FRA_PRIORITY, _FRA_FWMARK, _FRA_SUPPRESS_PREFIXLEN, _FRA_TABLE, _FRA_FWMASK = 6, 10, 14, 15, 16
-_FWMASK_ALL: Final = 0xFFFFFFFF
-_NOT_SUPPRESSED: Final = 0xFFFFFFFF
-
-_LINK: Final = struct.Struct("=BxHiII")  # family, type, index, flags, change
-_ADDRESS: Final = struct.Struct("=BBBBi")  # family, prefix length, flags, scope, index
-_ROUTE: Final = struct.Struct("=BBBBBBBBI")  # family, dst, src, tos, table, protocol, scope, type, flags
-_RULE: Final = struct.Struct("=BBBBBBBBI")  # family, dst, src, tos, table, reserved, reserved, action, flags
-_ANYWHERE: Final[dict[int, Prefix]] = {AF_INET: IPv4Network("0.0.0.0/0"), AF_INET6: IPv6Network("::/0")}
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A network interface; `kind` is its driver's word ("wireguard", "bridge"), empty for hardware."""
-
-    index: int
-    name: str
-    mtu: int
-    flags: int
-    kind: str = ""
-
-    @property
-    def is_up(self) -> bool:
-        """Whether it is set up, and has its carrier."""
-        return bool(self.flags & IFF_UP and self.flags & IFF_LOWER_UP)
-
-
-@dataclass(frozen=True, slots=True)
-class LinkAddress:
-    """An address of the link with this index; `flags` as IFA_F_…"""
-
-    index: int
-    interface: InterfaceAddress
-    flags: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A route; `link` is the index of the interface that it leaves by, 0 if it names none or several."""
-
-    destination: Prefix
-    table: int = RT_TABLE_MAIN
-    link: int = 0
-    kind: int = RTN_UNICAST
-    mtu: int = 0
-    flags: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A policy rule that looks up `table`: for packets with (`invert`: without) `fwmark`, if that is given.
-
-    `suppress_prefixlength`: ignore what is found if its prefix is not longer than this.
-    """
-
-    family: int
-    priority: int
-    table: int
-    fwmark: int | None = None
-    invert: bool = False
-    suppress_prefixlength: int | None = None
-
-
-def family_of(value: Address | InterfaceAddress | Prefix) -> int:
-    """AF_INET or AF_INET6."""
-    return AF_INET if value.version == 4 else AF_INET6
-
-
-def decode_link(payload: bytes) -> Link:
-    """An `ifinfomsg` with its attributes."""
-    _, _, index, flags, _ = _LINK.unpack_from(payload)
-    found = dict(attributes(payload, _LINK.size))
-    details = dict(attributes(found.get(_IFLA_LINKINFO, b"")))
-    return Link(
-        index=index,
-        name=read_text(found.get(_IFLA_IFNAME, b"")),
-        mtu=read_u32(found[_IFLA_MTU]) if _IFLA_MTU in found else 0,
-        flags=flags,
-        kind=read_text(details.get(_IFLA_INFO_KIND, b"")),
-    )
-
-
-def decode_address(payload: bytes) -> LinkAddress | None:
-    """An `ifaddrmsg`; None if it is of another family."""
-    family, length, flags, _, index = _ADDRESS.unpack_from(payload)
-    found = dict(attributes(payload, _ADDRESS.size))
-    # On a point-to-point link IFA_ADDRESS is the other end's, and IFA_LOCAL ours; IPv6 has IFA_ADDRESS alone.
-    raw = found.get(_IFA_LOCAL, found.get(_IFA_ADDRESS))
-    if family not in _ANYWHERE or raw is None:
-        return None
-    if _IFA_FLAGS in found:
-        flags = read_u32(found[_IFA_FLAGS])
-    return LinkAddress(index, ip_interface((raw, length)), flags)
-
-
-def decode_route(payload: bytes) -> Route | None:
-    """An `rtmsg`; None if it is of another family."""
-    family, length, _, _, table, _, _, kind, flags = _ROUTE.unpack_from(payload)
-    if family not in _ANYWHERE:
-        return None
-    found = dict(attributes(payload, _ROUTE.size))
-    metrics = dict(attributes(found.get(_RTA_METRICS, b"")))
-    return Route(
-        destination=ip_network((found[_RTA_DST], length)) if _RTA_DST in found else _ANYWHERE[family],
-        table=read_u32(found[_RTA_TABLE]) if _RTA_TABLE in found else table,
-        link=read_u32(found[_RTA_OIF]) if _RTA_OIF in found else 0,
-        kind=kind,
-        mtu=read_u32(metrics[_RTAX_MTU]) if _RTAX_MTU in metrics else 0,
-        flags=flags,
-    )
-
-
-def decode_rule(payload: bytes) -> Rule | None:
-    """A `fib_rule_hdr`; None if it is of another family or does not look up a table."""
-    family, _, _, _, table, _, _, action, flags = _RULE.unpack_from(payload)
-    if family not in _ANYWHERE or action != FR_ACT_TO_TBL:
-        return None
-    found = dict(attributes(payload, _RULE.size))
-    suppressed = read_u32(found[_FRA_SUPPRESS_PREFIXLEN]) if _FRA_SUPPRESS_PREFIXLEN in found else _NOT_SUPPRESSED
-    return Rule(
-        family=family,
-        priority=read_u32(found[_FRA_PRIORITY]) if _FRA_PRIORITY in found else 0,
-        table=read_u32(found[_FRA_TABLE]) if _FRA_TABLE in found else table,
-        fwmark=read_u32(found[_FRA_FWMARK]) if _FRA_FWMARK in found else None,
-        invert=bool(flags & FIB_RULE_INVERT),
-        suppress_prefixlength=None if suppressed == _NOT_SUPPRESSED else suppressed,
-    )
-
-
-def _encode_address(address: LinkAddress) -> bytes:
-    value, family = address.interface, family_of(address.interface)
-    header = _ADDRESS.pack(family, value.network.prefixlen, 0, RT_SCOPE_UNIVERSE, address.index)
-    return header + attribute(_IFA_LOCAL, value.ip.packed) + attribute(_IFA_ADDRESS, value.ip.packed)
-
-
-def _encode_route(route: Route, protocol: int, scope: int) -> bytes:
-    prefix, family = route.destination, family_of(route.destination)
-    header = _ROUTE.pack(family, prefix.prefixlen, 0, 0, RT_TABLE_UNSPEC, protocol, scope, route.kind, 0)
-    parts = [u32(_RTA_TABLE, route.table), u32(_RTA_OIF, route.link)]
-    if prefix.prefixlen:
-        parts.append(attribute(_RTA_DST, prefix.network_address.packed))
-    return header + b"".join(parts)
-
-
-def _encode_rule(rule: Rule) -> bytes:
-    flags = FIB_RULE_INVERT if rule.invert else 0
-    header = _RULE.pack(rule.family, 0, 0, 0, RT_TABLE_UNSPEC, 0, 0, FR_ACT_TO_TBL, flags)
-    parts = [u32(_FRA_PRIORITY, rule.priority), u32(_FRA_TABLE, rule.table)]
-    if rule.fwmark is not None:
-        parts += [u32(_FRA_FWMARK, rule.fwmark), u32(_FRA_FWMASK, _FWMASK_ALL)]
-    if rule.suppress_prefixlength is not None:
-        parts.append(u32(_FRA_SUPPRESS_PREFIXLEN, rule.suppress_prefixlength))
-    return header + b"".join(parts)
+from wireguard_mesh.netlink.records import (
+    IFF_UP,
+    RT_SCOPE_LINK,
+    RT_SCOPE_NOWHERE,
+    RT_SCOPE_UNIVERSE,
+    RTM_DELADDR,
+    RTM_DELLINK,
+    RTM_DELROUTE,
+    RTM_DELRULE,
+    RTM_GETADDR,
+    RTM_GETLINK,
+    RTM_GETROUTE,
+    RTM_GETRULE,
+    RTM_NEWADDR,
+    RTM_NEWLINK,
+    RTM_NEWROUTE,
+    RTM_NEWRULE,
+    RTPROT_BOOT,
+    RTPROT_UNSPEC,
+    Address,
+    Link,
+    LinkAddress,
+    Route,
+    Rule,
+    decode_address,
+    decode_link,
+    decode_route,
+    decode_rule,
+    encode_address,
+    encode_address_query,
+    encode_link,
+    encode_lookup,
+    encode_route,
+    encode_route_query,
+    encode_rule,
+    encode_rule_query,
+)
 
 
 class Rtnetlink:
@@ -235,13 +64,12 @@ class Rtnetlink:
 
     def links(self) -> list[Link]:
         """All links."""
-        return [decode_link(payload) for payload in self._connection.dump(RTM_GETLINK, _LINK.pack(0, 0, 0, 0, 0))]
+        return [decode_link(payload) for payload in self._connection.dump(RTM_GETLINK, encode_link())]
 
     def link(self, name: str) -> Link | None:
         """The link of this name, if there is one."""
-        request = _LINK.pack(AF_UNSPEC, 0, 0, 0, 0) + text(_IFLA_IFNAME, name)
         try:
-            answer = self._connection.request(RTM_GETLINK, request)
+            answer = self._connection.request(RTM_GETLINK, encode_link(name=name))
         except NetlinkError as error:
             if error.errno == errno.ENODEV:
                 return None
@@ -250,40 +78,38 @@ class Rtnetlink:
 
     def create_link(self, name: str, kind: str, mtu: int) -> None:
         """Make a link of a virtual kind, down."""
-        information = nested(_IFLA_LINKINFO, [text(_IFLA_INFO_KIND, kind)])
-        request = _LINK.pack(AF_UNSPEC, 0, 0, 0, 0) + text(_IFLA_IFNAME, name) + u32(_IFLA_MTU, mtu) + information
+        request = encode_link(name=name, kind=kind, mtu=mtu)
         self._connection.request(RTM_NEWLINK, request, NLM_F_CREATE | NLM_F_EXCL)
 
     def delete_link(self, index: int) -> None:
         """Remove a virtual link."""
-        self._connection.request(RTM_DELLINK, _LINK.pack(AF_UNSPEC, 0, index, 0, 0))
+        self._connection.request(RTM_DELLINK, encode_link(index))
 
     def set_mtu(self, index: int, mtu: int) -> None:
         """Set a link's MTU in bytes."""
-        self._connection.request(RTM_NEWLINK, _LINK.pack(AF_UNSPEC, 0, index, 0, 0) + u32(_IFLA_MTU, mtu))
+        self._connection.request(RTM_NEWLINK, encode_link(index, mtu=mtu))
 
     def set_up(self, index: int) -> None:
         """Set a link up."""
-        self._connection.request(RTM_NEWLINK, _LINK.pack(AF_UNSPEC, 0, index, IFF_UP, IFF_UP))
+        self._connection.request(RTM_NEWLINK, encode_link(index, flags=IFF_UP))
 
     def addresses(self) -> list[LinkAddress]:
         """All IPv4 and IPv6 addresses."""
-        payloads = self._connection.dump(RTM_GETADDR, _ADDRESS.pack(AF_UNSPEC, 0, 0, 0, 0))
+        payloads = self._connection.dump(RTM_GETADDR, encode_address_query())
         return [address for address in map(decode_address, payloads) if address]
 
     def add_address(self, address: LinkAddress) -> None:
         """Give a link an address; with IPv6 it is checked for duplicates only where the link can."""
-        self._connection.request(RTM_NEWADDR, _encode_address(address), NLM_F_CREATE | NLM_F_EXCL)
+        self._connection.request(RTM_NEWADDR, encode_address(address), NLM_F_CREATE | NLM_F_EXCL)
 
     def delete_address(self, address: LinkAddress) -> None:
         """Take an address from a link."""
-        self._connection.request(RTM_DELADDR, _encode_address(address))
+        self._connection.request(RTM_DELADDR, encode_address(address))
 
     def routes(self, family: int, table: int) -> list[Route]:
         """One table of one family; empty if there is no such table."""
-        request = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_UNSPEC, 0, 0, 0, 0) + u32(_RTA_TABLE, table)
         try:
-            payloads = self._connection.dump(RTM_GETROUTE, request)
+            payloads = self._connection.dump(RTM_GETROUTE, encode_route_query(family, table))
         except NetlinkError as error:
             if error.errno in (errno.ENOENT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
                 return []
@@ -292,14 +118,8 @@ class Rtnetlink:
 
     def route_to(self, destination: Address, fwmark: int = 0) -> Route | None:
         """The route that a packet to `destination` with this mark would take, if there is one."""
-        family = family_of(destination)
-        length = destination.max_prefixlen
-        header = _ROUTE.pack(family, length, 0, 0, RT_TABLE_UNSPEC, 0, 0, 0, 0)
-        request = header + attribute(_RTA_DST, destination.packed)
-        if fwmark:
-            request += u32(_RTA_MARK, fwmark)
         try:
-            answer = self._connection.request(RTM_GETROUTE, request)
+            answer = self._connection.request(RTM_GETROUTE, encode_lookup(destination, fwmark))
         except NetlinkError as error:
             if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL, errno.EAFNOSUPPORT):
                 return None
@@ -309,19 +129,19 @@ class Rtnetlink:
     def add_route(self, route: Route) -> None:
         """Add a route by a link, without a gateway."""
         scope = RT_SCOPE_LINK if route.destination.version == 4 else RT_SCOPE_UNIVERSE
-        self._connection.request(RTM_NEWROUTE, _encode_route(route, RTPROT_BOOT, scope), NLM_F_CREATE | NLM_F_EXCL)
+        self._connection.request(RTM_NEWROUTE, encode_route(route, RTPROT_BOOT, scope), NLM_F_CREATE | NLM_F_EXCL)
 
     def delete_route(self, route: Route) -> None:
         """Delete a route by a link, whoever made it."""
-        self._connection.request(RTM_DELROUTE, _encode_route(route, RTPROT_UNSPEC, RT_SCOPE_NOWHERE))
+        self._connection.request(RTM_DELROUTE, encode_route(route, RTPROT_UNSPEC, RT_SCOPE_NOWHERE))
 
     def rules(self) -> list[Rule]:
         """The policy rules of both families that look up a table, in their order."""
-        return [rule for family in _ANYWHERE for rule in self._rules(family)]
+        return [rule for family in (AF_INET, AF_INET6) for rule in self._rules(family)]
 
     def _rules(self, family: int) -> Iterator[Rule]:
         try:
-            payloads = self._connection.dump(RTM_GETRULE, _RULE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
+            payloads = self._connection.dump(RTM_GETRULE, encode_rule_query(family))
         except NetlinkError as error:
             if error.errno in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP):  # IPv6 is off, or there are no rules at all
                 return
@@ -330,8 +150,8 @@ class Rtnetlink:
 
     def add_rule(self, rule: Rule) -> None:
         """Add a policy rule."""
-        self._connection.request(RTM_NEWRULE, _encode_rule(rule), NLM_F_CREATE | NLM_F_EXCL)
+        self._connection.request(RTM_NEWRULE, encode_rule(rule), NLM_F_CREATE | NLM_F_EXCL)
 
     def delete_rule(self, rule: Rule) -> None:
         """Delete a policy rule."""
-        self._connection.request(RTM_DELRULE, _encode_rule(rule))
+        self._connection.request(RTM_DELRULE, encode_rule(rule))

@@ -17,7 +17,12 @@ from wireguard_mesh.model.hosts import LocalAddress, WantedHost
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.places import runtime_directory
 from wireguard_mesh.netlink.connection import NetlinkError
-from wireguard_mesh.netlink.rtnetlink import IFF_UP, RT_TABLE_MAIN, Link, Rtnetlink
+from wireguard_mesh.netlink.records import (
+    IFF_UP,
+    RT_TABLE_MAIN,
+    Link,
+)
+from wireguard_mesh.netlink.rtnetlink import Rtnetlink
 from wireguard_mesh.system import local, sysctl
 from wireguard_mesh.system.interface import LinkEvent
 from wireguard_mesh.system.journal import Entry, FirewallEntry, Journal, RuleEntry, journaled_interfaces

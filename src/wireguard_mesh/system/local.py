@@ -9,7 +9,7 @@ from typing import Final
 from wireguard_mesh.model.endpoints import Address
 from wireguard_mesh.model.hosts import LocalAddress
 from wireguard_mesh.model.names import InterfaceName
-from wireguard_mesh.netlink.rtnetlink import (
+from wireguard_mesh.netlink.records import (
     IFA_F_DADFAILED,
     IFA_F_DEPRECATED,
     IFA_F_TENTATIVE,
@@ -18,8 +18,8 @@ from wireguard_mesh.netlink.rtnetlink import (
     RTN_UNICAST,
     Link,
     LinkAddress,
-    Rtnetlink,
 )
+from wireguard_mesh.netlink.rtnetlink import Rtnetlink
 
 _UNUSABLE: Final = IFA_F_DADFAILED | IFA_F_DEPRECATED | IFA_F_TENTATIVE
 # What containers, virtual machines and other tunnels make: real, but seldom where others come in.

@@ -10,7 +10,12 @@ import msgspec
 
 from wireguard_mesh.model.errors import Conflict
 from wireguard_mesh.model.hosts import ExitRouting, WantedHost
-from wireguard_mesh.netlink.rtnetlink import RT_TABLE_MAIN, RTN_UNICAST, Route, Rule
+from wireguard_mesh.netlink.records import (
+    RT_TABLE_MAIN,
+    RTN_UNICAST,
+    Route,
+    Rule,
+)
 from wireguard_mesh.system import firewall, sysctl
 from wireguard_mesh.system.forwarding import PURPOSE as FORWARDING
 from wireguard_mesh.system.forwarding import forwarding_settings

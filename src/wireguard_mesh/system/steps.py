@@ -14,7 +14,13 @@ from typing import Final
 from wireguard_mesh.model.errors import NotFound
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.netlink.connection import NetlinkError
-from wireguard_mesh.netlink.rtnetlink import LinkAddress, Route, Rtnetlink, Rule, family_of
+from wireguard_mesh.netlink.records import (
+    LinkAddress,
+    Route,
+    Rule,
+    family_of,
+)
+from wireguard_mesh.netlink.rtnetlink import Rtnetlink
 from wireguard_mesh.system import firewall, sysctl
 from wireguard_mesh.system.journal import AddressEntry, Entry, FirewallEntry, RouteEntry, RuleEntry, SysctlEntry
 

@@ -16,7 +16,7 @@ from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.netlink.codec import Message, decode_messages
 from wireguard_mesh.netlink.connection import BUFFER, NETLINK_ROUTE
-from wireguard_mesh.netlink.rtnetlink import (
+from wireguard_mesh.netlink.records import (
     IFF_LOWER_UP,
     IFF_UP,
     RT_TABLE_MAIN,
