@@ -30,7 +30,7 @@ DATABASE_NAME: Final = "peers.db"
 ENVIRONMENT_PREFIX: Final = "VPN_SERVER_"
 _PRIVATE_FILE: Final = 0o600
 _PRIVATE_FOLDER: Final = 0o700
-_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(s|m|h|)")
+_DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(s|m|h|)")
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 

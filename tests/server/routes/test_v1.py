@@ -1,0 +1,141 @@
+"""Our own API."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.core.samples import public_key
+from tests.server.conftest import SERVER_KEY, Server
+from wireguard_mesh.core.netmap import apply
+from wireguard_mesh.core.registry import MarkOffline
+from wireguard_mesh.protocol import api
+
+
+async def until_waiting(task: asyncio.Task[api.MapUpdate]) -> None:
+    """Give a request all the turns that it needs to reach its wait."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not task.done()
+
+
+async def test_a_stranger_learns_what_it_needs_to_sign(server: Server) -> None:
+    info = api.server_info.decode((await server.plain("GET", "/v1/server")).content)
+    assert info.server_public_key == SERVER_KEY.public_key
+    assert (info.epoch, info.admission, info.time) == ("epoch1", api.Admission.OPEN, server.time.wall)
+
+
+async def test_one_request_is_enough_to_join(server: Server) -> None:
+    await server.join(1)
+    joined = await server.join(2, os="linux", endpoints=["192.0.2.2:51820"], exit_node=True, version="9")
+    netmap = apply(None, joined.map)
+    assert (joined.heartbeat_seconds, joined.offline_seconds) == (30.0, 120.0)
+    assert netmap.me.id == joined.peer_id
+    assert (netmap.me.hostname, netmap.me.exit_node) == ("host-2", True)
+    assert list(netmap.peers) == [public_key(1)]
+    assert server.mesh.snapshot.record(public_key(2)).version == "9"
+
+
+async def test_a_heartbeat_tells_the_head(server: Server) -> None:
+    await server.join(1)
+    answer = await server.signed(1, "POST", "/v1/heartbeat", {})
+    beat = api.heartbeat_response.decode(answer.content)
+    assert (beat.epoch, beat.revision, beat.time) == ("epoch1", 1, server.time.wall)
+    answer = await server.signed(1, "POST", "/v1/heartbeat", {"endpoints": ["192.0.2.1:1"], "exit_node": True})
+    assert api.heartbeat_response.decode(answer.content).revision == 2
+
+
+async def test_a_heartbeat_of_nobody_is_told_to_register(server: Server) -> None:
+    answer = await server.signed(1, "POST", "/v1/heartbeat", {})
+    assert (answer.status_code, answer.json()["hint"]) == (404, "register again")
+
+
+async def test_polling_gives_what_changed(server: Server) -> None:
+    netmap = apply(None, (await server.join(1)).map)
+    await server.join(2)
+    update = await server.map(1, f"?since={netmap.epoch}.{netmap.revision}")
+    assert update.kind is api.UpdateKind.DELTA
+    netmap = apply(netmap, update)
+    assert list(netmap.peers) == [public_key(2)]
+    update = await server.map(1, f"?since={netmap.epoch}.{netmap.revision}")
+    assert update == api.MapUpdate(kind=api.UpdateKind.CURRENT, epoch="epoch1", revision=2)
+    assert (await server.map(1)).kind is api.UpdateKind.SNAPSHOT
+
+
+async def test_a_held_poll_ends_with_the_first_change(server: Server) -> None:
+    await server.join(1)
+    poll = asyncio.create_task(server.map(1, "?since=epoch1.1&wait=60"))
+    await until_waiting(poll)
+    await server.join(2)
+    update = await poll
+    assert [peer.public_key for peer in update.upsert] == [public_key(2)]
+
+
+async def test_a_held_poll_ends_when_the_server_stops(server: Server) -> None:
+    await server.join(1)
+    poll = asyncio.create_task(server.map(1, "?since=epoch1.1&wait=60"))
+    await until_waiting(poll)
+    server.writer.stop()
+    assert (await poll).kind is api.UpdateKind.CURRENT
+
+
+async def test_a_held_poll_ends_after_its_time(server: Server) -> None:
+    await server.join(1)
+    assert (await server.map(1, "?since=epoch1.1&wait=1")).kind is api.UpdateKind.CURRENT
+
+
+async def test_a_poll_of_who_leaves_meanwhile_is_told_to_register(server: Server) -> None:
+    await server.join(1)
+    target = "/v1/map?since=epoch1.1&wait=60"
+    poll = asyncio.create_task(server.signed(1, "GET", target))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not poll.done()
+    assert (await server.signed(1, "DELETE", "/v1/peer")).json() == {"success": True}
+    assert (await poll).status_code == 404
+
+
+async def test_who_leaves_is_gone_and_its_address_quarantined(server: Server) -> None:
+    await server.join(1)
+    await server.join(2)
+    assert (await server.signed(1, "DELETE", "/v1/peer")).status_code == 200
+    assert list(server.mesh.snapshot.records) == [public_key(2)]
+    third = apply(None, (await server.join(3)).map)
+    assert str(third.me.ipv4) == "10.100.0.3"
+    assert (await server.signed(1, "DELETE", "/v1/peer")).status_code == 404
+
+
+async def test_bad_queries_and_bodies_are_said(server: Server) -> None:
+    await server.join(1)
+    for target, says in (
+        ("/v1/map?since=nonsense", "since is EPOCH.REVISION"),
+        ("/v1/map?since=a.b", "since is EPOCH.REVISION"),
+        ("/v1/map?wait=61", "wait is a whole number of seconds, 0 to 60"),
+        ("/v1/map?wait=-1", "wait is a whole number"),
+    ):
+        answer = await server.signed(1, "GET", target)
+        assert (answer.status_code, says in answer.json()["error"]) == (400, True), target
+    for body, says in (
+        ({"hostname": "no host"}, "a host name has"),
+        ({"hostname": "x", "endpoints": ["192.0.2.1:1"] * 17}, "endpoints"),
+        ({"hostname": "x", "endpoints": ["x"]}, "endpoints"),
+        ({}, "hostname"),
+        ([], "Expected `object`"),
+    ):
+        answer = await server.signed(1, "POST", "/v1/register", body)
+        assert (answer.status_code, says in answer.json()["error"]) == (400, True), answer.text
+
+
+async def test_health_counts(server: Server) -> None:
+    await server.join(1)
+    await server.join(2)
+    await server.writer.submit(MarkOffline(public_key=public_key(2)))
+    server.time.pass_by(7)
+    health = (await server.plain("GET", "/v1/health")).json()
+    assert {**health, "version": ""} == {
+        "status": "ok",
+        "version": "",
+        "revision": 3,
+        "peers": 2,
+        "online": 1,
+        "uptime": 7.0,
+    }

@@ -1,0 +1,125 @@
+"""Signatures at the door."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.core.samples import public_key
+from tests.server.conftest import BURST, Server
+from wireguard_mesh.server import gate
+
+BODY = b'{"hostname":"a"}'
+TARGET = "/v1/register"
+
+
+async def test_a_replay_is_refused(server: Server) -> None:
+    headers = server.signature(1, "POST", TARGET, BODY)
+    assert (await server.http.post(TARGET, content=BODY, headers=headers)).status_code == 200
+    again = await server.http.post(TARGET, content=BODY, headers=headers)
+    assert (again.status_code, again.json()["code"]) == (401, "replayed")
+
+
+async def test_another_body_method_path_or_query_is_refused(server: Server) -> None:
+    await server.join(1)
+    headers = server.signature(1, "POST", TARGET, BODY)
+    for method, target, body in (
+        ("POST", TARGET, b'{"hostname":"b"}'),
+        ("POST", "/v1/heartbeat", BODY),
+        ("POST", TARGET + "?x=1", BODY),
+    ):
+        answer = await server.http.request(method, target, content=body, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (401, "bad_signature")
+
+
+async def test_a_request_without_signature_is_refused(server: Server) -> None:
+    for method, target in (("POST", TARGET), ("POST", "/v1/heartbeat"), ("GET", "/v1/map"), ("DELETE", "/v1/peer")):
+        answer = await server.plain(method, target)
+        assert (answer.status_code, answer.json()["code"]) == (401, "bad_signature"), target
+
+
+@pytest.mark.parametrize("age", [61.0, -61.0])
+async def test_a_wrong_clock_is_told_apart(server: Server, age: float) -> None:
+    server.time.pass_by(100)
+    headers = server.signature(1, "POST", TARGET, BODY, age)
+    answer = await server.http.post(TARGET, content=BODY, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, "clock_skew")
+
+
+async def test_what_was_signed_before_the_start_is_refused(server: Server) -> None:
+    headers = server.signature(1, "POST", TARGET, BODY, 5.0)
+    answer = await server.http.post(TARGET, content=BODY, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, "clock_skew")
+
+
+async def test_a_wall_clock_set_back_after_the_start_shuts_nobody_out(server: Server) -> None:
+    server.time.monotonic += 10
+    server.time.wall -= 3600
+    await server.join(1)
+
+
+async def test_strangers_are_limited_before_anything_is_remembered(server: Server) -> None:
+    for seed in range(1, BURST + 1):
+        await server.join(seed)
+    headers = server.signature(99, "POST", TARGET, BODY)
+    first = await server.http.post(TARGET, content=BODY, headers=headers)
+    assert (first.status_code, first.json()["code"]) == (429, "rate_limited")
+    server.time.pass_by(1)
+    assert (await server.http.post(TARGET, content=BODY, headers=headers)).status_code == 200
+
+
+async def test_a_long_body_is_refused_declared_or_not(server: Server) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield bytes(10_000)
+
+    declared = await server.http.post("/register", content=bytes(100_000))
+    chunked = await server.http.post("/register", content=chunks())
+    for answer in (declared, chunked):
+        assert (answer.status_code, answer.json()["code"], answer.headers["connection"]) == (413, "too_large", "close")
+
+
+async def test_a_slow_body_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "BODY_SECONDS", 0.01)
+    sent: list[dict[str, object]] = []
+
+    async def receive() -> dict[str, object]:
+        await server.writer.changed()  # which never happens here
+        raise AssertionError
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/register",
+        "raw_path": b"/register",
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"content-length", b"10")],
+        "client": None,
+        "server": ("server", 80),
+        "state": {},
+    }
+    await server.app(scope, receive, send)
+    assert sent[0]["status"] == 408
+
+
+async def test_the_source_is_the_connection_s_address(server: Server) -> None:
+    class Client:
+        host = "fe80::1%eth0"
+
+    class Request:
+        client: Client | None = Client()
+
+    assert str(gate.source(Request())) == "fe80::1"  # type: ignore[arg-type]  # only its client matters
+    Client.host = "unix"
+    assert str(gate.source(Request())) == "0.0.0.0"  # type: ignore[arg-type]
+    Request.client = None
+    assert str(gate.source(Request())) == "0.0.0.0"  # type: ignore[arg-type]
+    assert public_key(1) not in server.mesh.snapshot.records

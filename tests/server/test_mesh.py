@@ -1,0 +1,120 @@
+"""The sweep: who is offline, and what is kept of when peers were seen."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.core.samples import public_key
+from tests.server.conftest import START, Server
+from wireguard_mesh.core.registry import Heartbeat
+from wireguard_mesh.core.snapshot import Changes
+from wireguard_mesh.model.errors import NotFound, Unavailable
+from wireguard_mesh.server.mesh import FLUSH_SECONDS
+
+ANN, BOB = 1, 2
+
+
+def online(server: Server, seed: int) -> bool:
+    return server.mesh.snapshot.record(public_key(seed)).peer.online
+
+
+async def sweep_for(server: Server, seconds: int) -> None:
+    for _ in range(seconds // 10):
+        server.time.pass_by(10)
+        await server.mesh.sweep()
+
+
+async def test_silence_takes_offline_all_late_ones_in_one_revision_and_a_heartbeat_brings_back(server: Server) -> None:
+    await server.join(ANN)
+    await server.join(BOB)
+    await sweep_for(server, 120)
+    assert online(server, ANN)
+    await sweep_for(server, 10)
+    assert not online(server, ANN)
+    assert not online(server, BOB)
+    assert server.mesh.snapshot.revision == 3
+    await server.signed(ANN, "POST", "/v1/heartbeat", {})
+    assert online(server, ANN)
+    assert server.mesh.last_heard(public_key(ANN)) == START + 130
+
+
+async def test_heartbeats_keep_online_without_a_revision(server: Server) -> None:
+    await server.join(ANN)
+    for _ in range(10):
+        await sweep_for(server, 30)
+        await server.signed(ANN, "POST", "/v1/heartbeat", {})
+    assert online(server, ANN)
+    assert server.mesh.snapshot.revision == 1
+
+
+async def test_a_wall_clock_that_jumps_takes_nobody_offline(server: Server) -> None:
+    await server.join(ANN)
+    server.time.wall += 86_400
+    await sweep_for(server, 60)
+    server.time.wall -= 2 * 86_400
+    await sweep_for(server, 60)
+    assert online(server, ANN)
+
+
+async def test_a_heartbeat_during_the_sweep_s_write_wins(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    await server.join(ANN)
+    write = server.store.write
+
+    async def slow(changes: Changes, heard: float) -> None:
+        server.time.pass_by(1)
+        if not any(record.peer.online for record in changes.changed):
+            await server.mesh.heartbeat(Heartbeat(public_key=public_key(ANN), signed=True))
+        await write(changes, heard)
+
+    monkeypatch.setattr(server.store, "write", slow)
+    await sweep_for(server, 130)
+    assert online(server, ANN)
+
+
+async def test_a_sweep_that_cannot_write_is_tried_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(_changes: Changes, _heard: float) -> None:
+        raise Unavailable("disk I/O error")
+
+    await server.join(ANN)
+    with monkeypatch.context() as patch:
+        patch.setattr(server.store, "write", fail)
+        await sweep_for(server, 130)
+        assert online(server, ANN)
+    await sweep_for(server, 10)
+    assert not online(server, ANN)
+
+
+async def test_when_peers_were_seen_is_kept_now_and_then(server: Server) -> None:
+    await server.join(ANN)
+    server.time.pass_by(20)
+    await server.signed(ANN, "POST", "/v1/heartbeat", {})
+    await server.mesh.sweep()
+    assert (await server.store.reload()).last_seen[public_key(ANN)] == START
+    await sweep_for(server, int(FLUSH_SECONDS))
+    assert (await server.store.reload()).last_seen[public_key(ANN)] == START + 20
+
+
+async def test_a_flush_that_fails_is_said_once_and_loses_nothing(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(_seen: object) -> None:
+        raise Unavailable("disk is full")
+
+    await server.join(ANN)
+    server.time.pass_by(5)
+    await server.signed(ANN, "POST", "/v1/heartbeat", {})
+    with monkeypatch.context() as patch:
+        patch.setattr(server.store, "save_last_seen", fail)
+        await server.mesh.flush()
+        await server.mesh.flush()
+    assert caplog.text.count("disk is full") == 1
+    await server.mesh.flush()
+    assert (await server.store.reload()).last_seen[public_key(ANN)] == START + 5
+
+
+async def test_who_left_is_not_heard_of_any_more(server: Server) -> None:
+    await server.join(ANN)
+    await server.mesh.leave(public_key(ANN), signed=True)
+    assert server.mesh.last_heard(public_key(ANN)) == 0.0
+    with pytest.raises(NotFound):
+        await server.mesh.heartbeat(Heartbeat(public_key=public_key(ANN), signed=True))

@@ -1,0 +1,58 @@
+"""Answers made of kept pieces are the same as those made anew."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tests.core.samples import public_key
+from tests.server.conftest import Server
+from wireguard_mesh.protocol import api, seed
+from wireguard_mesh.protocol.codec import encode
+from wireguard_mesh.server import rendering
+from wireguard_mesh.server.rendering import Renderer
+
+
+async def test_a_map_is_encoded_as_its_type_says(server: Server) -> None:
+    for number in (1, 2, 3):
+        await server.join(number, endpoints=[f"192.0.2.{number}:1"])
+    renderer = Renderer(server.mesh)
+    for since in (None, api.Since("epoch1", 1), api.Since("epoch1", 3)):
+        update = server.mesh.map(public_key(1), since)
+        for _ in range(2):
+            assert renderer.update(update) == encode(update)
+            assert api.map_update.decode(renderer.update(update)) == update
+    whole = server.mesh.map(public_key(1), None)
+    assert whole.me is not None
+    expected = api.RegisterResponse(peer_id=whole.me.id, map=whole, heartbeat_seconds=30.0, offline_seconds=120.0)
+    assert renderer.registration(whole.me.id, whole, 30.0, 120.0) == encode(expected)
+
+
+async def test_pieces_follow_their_peers(server: Server) -> None:
+    await server.join(1)
+    await server.join(2)
+    renderer = Renderer(server.mesh)
+
+    def expected() -> bytes:
+        records = sorted(server.mesh.snapshot.records.values(), key=lambda record: record.number)
+        entries = [seed.peer_entry(record.peer, server.mesh.last_heard(record.peer.public_key)) for record in records]
+        return encode(seed.PeersResponse(peers=tuple(entries)))
+
+    assert renderer.peer_list("") == renderer.peer_list("") == expected()
+    server.time.pass_by(5)
+    await server.signed(1, "POST", "/v1/heartbeat", {})
+    assert renderer.peer_list("") == expected()
+    await server.join(2, exit_node=True)
+    assert renderer.peer_list("") == expected()
+    update = server.mesh.map(public_key(1), None)
+    assert renderer.update(update) == encode(update)
+    await server.signed(2, "DELETE", "/v1/peer")
+    assert renderer.peer_list("") == expected()
+    assert renderer.peer_list("nobody") == expected()
+
+
+def test_the_encoded_types_have_the_fields_of_the_protocol() -> None:
+    def fields(kind: type[msgspec.Struct]) -> list[str]:
+        return [field.name for field in msgspec.structs.fields(kind)]
+
+    assert fields(rendering._EncodedUpdate) == fields(api.MapUpdate)
+    assert fields(rendering._EncodedRegistration) == fields(api.RegisterResponse)

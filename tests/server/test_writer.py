@@ -1,0 +1,159 @@
+"""One writer: batches, failures, and the end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.core.samples import public_key, register
+from tests.server.conftest import Server
+from wireguard_mesh.core.registry import Command, Leave
+from wireguard_mesh.core.snapshot import Changes, Record
+from wireguard_mesh.model.errors import MeshError, NotFound, NotPermitted, Unavailable
+from wireguard_mesh.server import writer as writer_module
+from wireguard_mesh.server.clock import Clock
+from wireguard_mesh.server.writer import Writer
+from wireguard_mesh.store.faults import StorageFull
+from wireguard_mesh.store.store import Store
+
+
+async def submit_all(writer: Writer, *commands: Command) -> list[Record | BaseException]:
+    return await asyncio.gather(*(writer.submit(command) for command in commands), return_exceptions=True)
+
+
+def fail_writes(monkeypatch: pytest.MonkeyPatch, store: Store, error: Exception, *, after: bool = False) -> None:
+    """Let writes fail, before they were done or after."""
+    write = store.write
+
+    async def failing(changes: Changes, heard: float) -> None:
+        if after:
+            await write(changes, heard)
+        raise error
+
+    monkeypatch.setattr(store, "write", failing)
+
+
+async def test_all_that_wait_are_one_batch(server: Server) -> None:
+    replies = await submit_all(server.writer, *(register(seed) for seed in range(1, 41)))
+    assert {reply.number for reply in replies if isinstance(reply, Record)} == set(range(1, 41))
+    assert server.writer.snapshot.revision == 1
+    assert await server.store.revision() == 1
+
+
+async def test_a_batch_is_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "MAX_BATCH", 10)
+    await submit_all(server.writer, *(register(seed) for seed in range(1, 41)))
+    assert server.writer.snapshot.revision == 4
+
+
+async def test_one_that_is_refused_fails_alone(server: Server) -> None:
+    bad, good = await submit_all(server.writer, Leave(public_key=public_key(9), signed=True), register(1))
+    assert isinstance(bad, NotFound)
+    assert isinstance(good, Record)
+
+
+async def test_nobody_sees_a_revision_before_it_is_durable(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = server.store.write
+    seen: list[int] = []
+
+    async def watched(changes: Changes, heard: float) -> None:
+        seen.append(server.writer.snapshot.revision)
+        await write(changes, heard)
+        seen.append(server.writer.snapshot.revision)
+
+    monkeypatch.setattr(server.store, "write", watched)
+    await server.writer.submit(register(1))
+    assert seen == [0, 0]
+    assert server.writer.snapshot.revision == 1
+
+
+async def test_a_full_disk_fails_the_batch_is_said_once_and_passes(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await server.writer.submit(register(1))
+    before = server.writer.snapshot
+    with monkeypatch.context() as patch:
+        fail_writes(patch, server.store, StorageFull("cannot write to the database: disk is full", "make room"))
+        for seed in (2, 3):
+            refused, plain = await submit_all(server.writer, register(seed), register(1, signed=False))
+            assert isinstance(refused, StorageFull)
+            assert isinstance(plain, MeshError)
+        answer = await server.signed(4, "POST", "/v1/register", {"hostname": "a"})
+        assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+        assert answer.headers["retry-after"] == "1"
+    assert server.writer.snapshot is before
+    assert [record.levelname for record in caplog.records if "disk is full" in record.message] == ["ERROR"]
+    assert isinstance(await server.writer.submit(register(2)), Record)
+    assert "can be written again" in caplog.text
+    assert (await server.store.reload()).snapshot.records == server.writer.snapshot.records
+
+
+async def test_a_write_that_only_seemed_to_fail_is_found(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        fail_writes(patch, server.store, Unavailable("disk I/O error"), after=True)
+        with pytest.raises(Unavailable):
+            await server.writer.submit(register(1))
+    assert not server.writer.snapshot.records
+    record = await server.writer.submit(register(1))
+    assert record.number == 1
+    assert (await server.store.reload()).snapshot.records == server.writer.snapshot.records
+
+
+async def test_a_fault_of_ours_ends_neither_the_writer_nor_a_waiter_s_wait(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        fail_writes(patch, server.store, RuntimeError("a bug"))
+        with pytest.raises(Unavailable, match="failed at this"):
+            await server.writer.submit(register(1))
+    assert "a bug" in caplog.text
+    assert (await server.writer.submit(register(1))).number == 1
+
+
+async def test_a_full_queue_refuses(server: Server) -> None:
+    writer = Writer(server.store, server.writer.snapshot, Clock(), max_queue=2)
+    waiting = [asyncio.create_task(writer.submit(register(seed))) for seed in (1, 2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable, match="too much to write"):
+        await writer.submit(register(3))
+    writer.stop()
+    await writer.run()
+    assert [(await task).number for task in waiting] == [1, 2]
+
+
+async def test_what_waits_at_the_end_is_written_and_nothing_more_accepted(server: Server) -> None:
+    waiting = asyncio.create_task(server.writer.submit(register(1)))
+    await asyncio.sleep(0)
+    server.writer.stop()
+    assert (await waiting).number == 1
+    with pytest.raises(Unavailable, match="stopping"):
+        await server.writer.submit(register(2))
+    await server.writer.changed()  # returns at once
+
+
+async def test_who_gave_up_waiting_harms_nobody(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = asyncio.create_task(server.writer.submit(register(1)))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert isinstance(await server.writer.submit(register(2)), Record)
+    with monkeypatch.context() as patch:
+        fail_writes(patch, server.store, Unavailable("x"))
+        gone = asyncio.create_task(server.writer.submit(register(3)))
+        await asyncio.sleep(0)
+        gone.cancel()
+        with pytest.raises(Unavailable):
+            await server.writer.submit(register(4))
+
+
+async def test_what_nobody_sees_wakes_nobody(server: Server) -> None:
+    await server.writer.submit(register(1, signed=False))
+    woken = asyncio.create_task(server.writer.changed())
+    await asyncio.sleep(0)
+    await server.writer.submit(register(1, signed=True))
+    await asyncio.sleep(0)
+    assert not woken.done()
+    refused = await submit_all(server.writer, register(1, signed=False))
+    assert isinstance(refused[0], NotPermitted)
+    await server.writer.submit(register(2))
+    await woken
