@@ -25,7 +25,7 @@ from wireguard_mesh.wireguard.interface import Backend
 OpenBackend = Callable[[InterfaceName], Awaitable[Backend]]
 
 _RETRY: Final = Backoff(first=0.5, longest=30.0)
-_SETTLE: Final = 0.02  # seconds that a burst of events is gathered for
+_SETTLE: Final = 0.02  # seconds that a burst of changes in the host is gathered for
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,9 @@ class DeviceKeeper:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._wake.wait()
-                    await asyncio.sleep(_SETTLE)
+            # A new map is not kept waiting: a newcomer's first handshake may be under way to us.
+            if self._host is None and self.is_up.is_set():
+                await asyncio.sleep(_SETTLE)
 
     async def _reconcile_safely(self) -> float:
         """Seconds until it should be done again."""

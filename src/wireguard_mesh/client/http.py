@@ -6,6 +6,7 @@ Everything that the other side decides is bounded: time, the size of heads and o
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -77,7 +78,10 @@ class _Connection:
 
     async def _next_event(self) -> object:
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await self._reader.read(_READ))
+            data = await self._reader.read(_READ)
+            if not data and self._http.their_state is h11.SEND_RESPONSE:
+                raise ConnectionResetError(errno.ECONNRESET, "closed before it answered")
+            self._http.receive_data(data)
         return event
 
     def finish(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import Any, Final, NoReturn
 
@@ -15,8 +16,9 @@ from wireguard_mesh.model.errors import MeshError
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.peers import NetworkMap
 
-_SETTLE: Final = 0.25  # seconds between a change and its writing: joining comes first
-_REST: Final = 5.0  # seconds between two writings, however often the map changes
+_SETTLE: Final = 0.15  # seconds between a change and its writing: the tunnel comes first
+_RETRY: Final = 30.0  # seconds until a disk that did not let us is tried again
+_SHARE: Final = 50  # rests so many times as long as a writing took, however often the map changes
 
 log = logging.getLogger(__name__)
 
@@ -69,11 +71,14 @@ class Keeper:
     async def run(self) -> NoReturn:
         """Write what changed, now and then."""
         while True:
-            await self._changed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_RETRY if self.problem else None):
+                    await self._changed.wait()
             await asyncio.sleep(_SETTLE)
             self._changed.clear()
+            started = self._clock().monotonic
             self.write()
-            await asyncio.sleep(_REST)
+            await asyncio.sleep(max(_SETTLE, _SHARE * (self._clock().monotonic - started)))
 
     def write(self) -> None:
         """Write what changed, now. A disk that does not let us is said once, and does not stop anything."""
@@ -88,7 +93,6 @@ class Keeper:
         except MeshError as error:
             if self._contact.failed(str(error), self._clock()):
                 log.warning("%s; going on without", error)
-            self._changed.set()
         else:
             if self._contact.succeeded(self._clock()):
                 log.info("the state can be written again")

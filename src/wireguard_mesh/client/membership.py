@@ -50,8 +50,8 @@ class Intervals(msgspec.Struct, frozen=True):
 class Membership:
     """Speaks to the server for this machine.
 
-    `machine` is asked each time for what to say. `on_map` gets every map that is new, `on_trouble` each failure that is
-    news. `is_member`: the server took this machine in before, so a refusal now may pass and is no reason to end.
+    `machine` is asked each time for what to say. `on_map` gets every map that is new, `on_trouble` is called when a
+    failure is news. `is_member`: the server took us in before, so a refusal now may pass and is no reason to end.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Membership:
         clock: Clock,
         *,
         on_map: Callable[[NetworkMap], None],
-        on_trouble: Callable[[MeshError], None],
+        on_trouble: Callable[[], None],
         is_member: bool,
     ) -> None:
         self.control = control
@@ -204,7 +204,7 @@ class Membership:
     def _note_failure(self, error: MeshError) -> None:
         if self.contact.failed(str(error), self._clock(), kind=error.code):
             log.warning("%s; trying again, the tunnels stay", error)
-            self._on_trouble(error)
+            self._on_trouble()
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but no longer than until `announce`."""

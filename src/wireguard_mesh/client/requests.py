@@ -1,0 +1,123 @@
+"""Answers what commands on this machine ask of the agent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from wireguard_mesh import __version__
+from wireguard_mesh.client.parts import Parts
+from wireguard_mesh.client.status import peer_statuses
+from wireguard_mesh.core.exit_nodes import ExitMode, ExitPolicy, matches
+from wireguard_mesh.core.wanted import tunnel_mtu
+from wireguard_mesh.model.errors import InvalidValue
+from wireguard_mesh.model.names import parse_hostname
+from wireguard_mesh.protocol import local
+
+
+class Requests:
+    """Handles the requests of one agent. `end` is called when the agent has nothing left to do."""
+
+    def __init__(self, parts: Parts, end: Callable[[], None]) -> None:
+        self._parts: Final = parts
+        self._end = end
+
+    async def handle(self, request: local.Request) -> local.Answer:
+        """Answer one request. Raises `MeshError`."""
+        match request:
+            case local.StatusRequest():
+                return await self._status()
+            case local.SetRequest():
+                return self._set(request)
+            case local.DownRequest():
+                return await self._take_down()
+            case local.LogoutRequest():
+                await self._parts.membership.leave()
+                self._parts.disk.forget()
+                return await self._take_down()
+
+    async def _status(self) -> local.Status:
+        parts = self._parts
+        await parts.device.refresh()
+        engine, now = parts.engine, parts.clock()
+        settings, network_map, device = engine.settings, engine.map, engine.device
+        me = network_map.me if network_map else None
+        return local.Status(
+            state=local.State.UP if parts.device.is_up.is_set() else local.State.JOINING,
+            agent_version=__version__,
+            pid=os.getpid(),
+            started=parts.started,
+            interface=settings.interface,
+            backend=parts.device.kind,
+            mtu=tunnel_mtu(settings, engine.link_mtu),
+            listen_port=device.listen_port if device else settings.listen_port,
+            hostname=parts.machine.hostname,
+            peer_id=me.id if me else parts.disk.state.peer_id,
+            public_key=parts.disk.public_key,
+            ipv4=me.ipv4 if me else parts.disk.state.assigned_ip,
+            ipv6=me.ipv6 if me else None,
+            network=network_map.network if network_map else None,
+            map_revision=network_map.revision if network_map else 0,
+            map_received=parts.membership.map_received,
+            server=self._server_status(),
+            exit=self._exit_status(),
+            problems=tuple(text for text in (parts.device.problem, parts.disk.problem) if text),
+            peers=peer_statuses(network_map, device, engine.exit_node, lambda key: engine.is_alive(key, now)),
+        )
+
+    def _server_status(self) -> local.ServerStatus:
+        contact = self._parts.membership.contact
+        return local.ServerStatus(
+            address=str(self._parts.disk.state.server or ""),
+            reachable=contact.works,
+            since=contact.since,
+            problem=contact.problem,
+        )
+
+    def _exit_status(self) -> local.ExitStatus:
+        engine = self._parts.engine
+        decision = engine.exit_node
+        in_use = engine.map.peers.get(decision.key) if engine.map and decision.key else None
+        return local.ExitStatus(
+            offered=engine.settings.offers_exit_node,
+            policy=str(engine.settings.exit_policy),
+            in_use=in_use.id if in_use else None,
+            problem=decision.problem,
+        )
+
+    def _set(self, request: local.SetRequest) -> local.Done:
+        """Everything is judged before anything is changed."""
+        parts = self._parts
+        settings, machine = parts.engine.settings, parts.machine
+        if request.exit_node is not None:
+            settings = msgspec.structs.replace(settings, offers_exit_node=request.exit_node)
+            machine = msgspec.structs.replace(machine, exit_node=request.exit_node)
+        if request.use_exit_node is not None:
+            policy = ExitPolicy.parse(request.use_exit_node)
+            self._check(policy)
+            settings = msgspec.structs.replace(settings, exit_policy=policy)
+        if request.hostname is not None:
+            machine = msgspec.structs.replace(machine, hostname=parse_hostname(request.hostname))
+            parts.disk.change(hostname=machine.hostname)
+        parts.engine.configure(settings)
+        parts.machine = machine
+        parts.disk.change(exit_node=settings.offers_exit_node, use_exit_node=str(settings.exit_policy))
+        parts.device.wake()
+        parts.membership.announce()
+        return local.Done()
+
+    def _check(self, policy: ExitPolicy) -> None:
+        """Whoever names a peer means one that offers it. Raises `InvalidValue`."""
+        network_map = self._parts.engine.map
+        if policy.mode is not ExitMode.PEER or network_map is None:
+            return
+        if not any(peer.exit_node and matches(peer, policy.peer) for peer in network_map.peers.values()):
+            raise InvalidValue(f"{policy.peer} offers no exit node", "see: vpn-client exit-node list")
+
+    async def _take_down(self) -> local.Done:
+        await self._parts.device.remove()
+        self._end()
+        return local.Done()
