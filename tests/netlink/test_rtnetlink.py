@@ -9,9 +9,7 @@ import pytest
 
 from lab.lab import Lab
 from tests.system.hosts import add_interface, inside, tool
-from wireguard_mesh.model.errors import NotPermitted, Unavailable
-from wireguard_mesh.netlink.codec import NLM_F_DUMP_INTR, NLMSG_DONE, encode_message
-from wireguard_mesh.netlink.connection import DUMP_ATTEMPTS, NetlinkConnection, NetlinkError
+from wireguard_mesh.netlink.connection import NetlinkError
 from wireguard_mesh.netlink.records import (
     IFF_UP,
     LinkAddress,
@@ -105,37 +103,3 @@ def test_rules(routing: Rtnetlink, family: int) -> None:
     for rule in rules:
         routing.delete_rule(rule)
         assert rule not in routing.rules()
-
-
-def test_errors_for_people() -> None:
-    assert isinstance(NetlinkError(errno.EPERM, "Operation not permitted").as_mesh_error("it"), NotPermitted)
-    error = NetlinkError(errno.EBUSY, "Device is busy").as_mesh_error("it cannot be set")
-    assert isinstance(error, Unavailable)
-    assert str(error) == "it cannot be set: Device is busy"
-
-
-class Interrupted:
-    """A socket whose table changes each time it is read."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def send(self, _data: bytes) -> None:
-        self.asked += 1
-
-    def recv(self, _size: int) -> bytes:
-        return encode_message(NLMSG_DONE, NLM_F_DUMP_INTR, self.asked, bytes(4))
-
-
-def test_a_table_that_changes_while_it_is_read_is_read_again(
-    routing: Rtnetlink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connection = NetlinkConnection(0)
-    interrupted = Interrupted()
-    with monkeypatch.context() as patch:
-        patch.setattr(connection, "_socket", interrupted)
-        with pytest.raises(NetlinkError) as raised:
-            connection.dump(18, bytes(16))
-    connection.close()
-    assert raised.value.errno == errno.EAGAIN
-    assert interrupted.asked == DUMP_ATTEMPTS

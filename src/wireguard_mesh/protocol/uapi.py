@@ -7,6 +7,7 @@ ends each side's turn, and the answer's last line is `errno=N`. Keys are 64 hexa
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import ip_network
 from typing import Final
 
@@ -15,10 +16,12 @@ from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.keys import KEY_LENGTH, PresharedKey, PrivateKey, PublicKey
 from wireguard_mesh.model.names import InterfaceName
+from wireguard_mesh.model.networks import Prefix
 
 GET: Final = b"get=1\n\n"
 END: Final = b"\n\n"
 MAX_ANSWER: Final = 32 * 1024 * 1024  # bytes: 10,000 peers with 50 prefixes each stay below
+_CACHED: Final = 8192  # values: those of some 2,000 peers
 _NANOSECOND: Final = 1e-9
 _NO_KEY: Final = bytes(KEY_LENGTH)  # the protocol's way to say that there is none
 
@@ -103,13 +106,9 @@ def _peer(fields: dict[str, str], prefixes: list[str]) -> ObservedPeer:
     preshared_key = _key(fields.get("preshared_key"))
     seconds = _number(fields.get("last_handshake_time_sec", "0"))
     nanoseconds = _number(fields.get("last_handshake_time_nsec", "0"))
-    try:
-        allowed_ips = frozenset(ip_network(prefix) for prefix in prefixes)
-    except ValueError:
-        raise InvalidValue("WireGuard named an allowed IP that is no prefix") from None
     return ObservedPeer(
-        public_key=PublicKey(_key(fields["public_key"]) or _NO_KEY),
-        allowed_ips=allowed_ips,
+        public_key=_public_key(fields["public_key"]),
+        allowed_ips=frozenset(map(_prefix, prefixes)),
         endpoint=_endpoint(fields.get("endpoint")),
         keepalive=_number(fields.get("persistent_keepalive_interval", "0")),
         preshared_key=PresharedKey(preshared_key) if preshared_key else None,
@@ -154,6 +153,21 @@ def _key(value: str | None) -> bytes | None:
     return raw if raw != _NO_KEY else None
 
 
+# The same peers are read again and again: these make their values once.
+@lru_cache(_CACHED)
+def _public_key(value: str) -> PublicKey:
+    return PublicKey(_key(value) or _NO_KEY)
+
+
+@lru_cache(_CACHED)
+def _prefix(value: str) -> Prefix:
+    try:
+        return ip_network(value)
+    except ValueError:
+        raise InvalidValue("WireGuard named an allowed IP that is no prefix") from None
+
+
+@lru_cache(_CACHED)
 def _endpoint(value: str | None) -> Endpoint | None:
     if value is None:
         return None
