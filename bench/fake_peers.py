@@ -1,4 +1,8 @@
-"""Registers COUNT keys that belong to no machine, at the server on port 8080 of loopback. Runs in a lab host."""
+"""Registers COUNT keys that belong to no machine, at the server on port 8080 of loopback. Runs in a lab host.
+
+Their endpoints are in 198.51.100.0/24 (RFC 5737), which is to be routed to somewhere that drops it: packets for
+machines of the own LAN that do not exist would wait for neighbour discovery, and fill the socket's buffer.
+"""
 
 import asyncio
 import os
@@ -25,7 +29,7 @@ def main() -> None:
 def _registration(number: int) -> RegisterRequest:
     key = PrivateKey.generate(os.urandom(32)).public_key
     return RegisterRequest(
-        public_key=str(key), hostname=f"fake-{number}", os="linux", endpoint=f"192.0.2.{200 + number % 50}:51820"
+        public_key=str(key), hostname=f"fake-{number}", os="linux", endpoint=f"198.51.100.{1 + number % 250}:51820"
     )
 
 
