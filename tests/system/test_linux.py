@@ -241,6 +241,7 @@ def _agent(directory: Path, at: int, actions: list[WantedHost | None]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_after_sigkill_at_any_moment_another_run_undoes_everything(host: Host, tmp_path: Path) -> None:
     sysctl.write("net/ipv4/conf/eth0/forwarding", "1")
     sysctl.write("net/ipv6/conf/lo/accept_ra", "1")
@@ -248,12 +249,12 @@ def test_after_sigkill_at_any_moment_another_run_undoes_everything(host: Host, t
     at, status = 0, signal.SIGKILL.value
     while status == signal.SIGKILL:
         add_interface()
-        status = in_child(partial(_agent, tmp_path, at, [MEMBER, BOTH, MEMBER, EXIT_USER, None]))
+        status = in_child(partial(_agent, tmp_path, at, [MEMBER, BOTH, EXIT_USER, None]))
         assert status in (0, signal.SIGKILL), f"moment {at}: the agent failed"
         asyncio.run(_undo(tmp_path))
         assert state() == before, f"moment {at}"
         at += 1
-    assert at > 100
+    assert at > 80
 
 
 async def _undo(directory: Path) -> None:
