@@ -1,0 +1,349 @@
+"""The engine against a device in memory: what it wants is applied, time passes, and nothing is ever torn."""
+
+from collections.abc import Coroutine
+from ipaddress import ip_address, ip_network
+from typing import Any, TypeVar
+
+import msgspec
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from tests.samples import NETWORK, peer, private_key, public_key
+from wireguard_mesh.core.engine import IDLE_LOOK, LOOK_COST, Engine
+from wireguard_mesh.core.exit_nodes import ExitPolicy
+from wireguard_mesh.core.instant import Instant
+from wireguard_mesh.core.plan import plan
+from wireguard_mesh.core.sessions import FOLLOW_AFTER, REJECT_AFTER_TIME
+from wireguard_mesh.core.wanted import Settings
+from wireguard_mesh.model.devices import BackendKind, DeviceChange, ObservedDevice, ObservedPeer
+from wireguard_mesh.model.endpoints import Endpoint
+from wireguard_mesh.model.hosts import LocalAddress
+from wireguard_mesh.model.names import InterfaceName
+from wireguard_mesh.model.peers import DEFAULT_ROUTES, NetworkMap, Peer
+from wireguard_mesh.wireguard.fake import FakeBackend
+
+NAME = InterfaceName("wg0")
+SETTINGS = Settings(interface=NAME, private_key=private_key(1))
+LAN = LocalAddress(
+    interface=InterfaceName("eth0"), address=ip_address("192.0.2.200"), prefix=ip_network("192.0.2.0/24"), mtu=1500
+)
+T = TypeVar("T")
+
+
+def at(seconds: float) -> Instant:
+    return Instant(seconds, 1_000_000.0 + seconds)
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The fakes never wait, so no event loop is needed."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    raise AssertionError("a fake waited")
+
+
+def network_map(*peers: Peer, revision: int = 1) -> NetworkMap:
+    return NetworkMap(
+        epoch="e", revision=revision, network=NETWORK, me=peer(1), peers={one.public_key: one for one in peers}
+    )
+
+
+def offline(one: Peer) -> Peer:
+    return msgspec.structs.replace(one, online=False)
+
+
+class Bench:
+    """An engine, and a device that becomes what it wants."""
+
+    def __init__(self, chosen: Settings = SETTINGS) -> None:
+        self.engine = Engine(chosen)
+        self.backend = FakeBackend()
+        run(self.backend.create(NAME, 1420))
+
+    def device(self) -> ObservedDevice:
+        found = run(self.backend.read(NAME))
+        assert found is not None
+        return found
+
+    def settle(self, seconds: float) -> DeviceChange:
+        """One turn of the loop: read, decide, apply."""
+        self.engine.observed(self.device(), at(seconds))
+        wanted = self.engine.wanted(at(seconds))
+        assert wanted is not None
+        change = plan(wanted.device, self.device())
+        run(self.backend.apply(NAME, change))
+        return change
+
+    def handshake(self, number: int, seconds: float) -> None:
+        self.backend.see_peer(NAME, public_key(number), latest_handshake=at(seconds).wall)
+
+    def peer(self, number: int) -> ObservedPeer:
+        return self.device().peers[public_key(number)]
+
+
+def test_wants_nothing_before_the_first_map() -> None:
+    engine = Engine(SETTINGS)
+    assert engine.wanted(at(0)) is None
+    assert engine.next_look(at(0)) == IDLE_LOOK
+    assert not engine.is_alive(public_key(2), at(0))
+
+
+def test_the_peers_of_the_first_map_are_called_at_once() -> None:
+    bench = Bench()
+    bench.engine.map_arrived(network_map(peer(2), peer(3)), at(0))
+    bench.settle(0)
+    assert bench.peer(2).keepalive == bench.peer(3).keepalive == 25
+    assert bench.peer(2).endpoint == peer(2).endpoints[0]
+
+
+def test_a_peer_that_comes_later_is_followed_after_a_while() -> None:
+    bench = Bench()
+    bench.engine.map_arrived(network_map(), at(0))
+    bench.settle(0)
+    bench.engine.map_arrived(network_map(peer(2), revision=2), at(10))
+    bench.settle(10)
+    assert bench.peer(2).keepalive == 0
+    assert bench.engine.next_look(at(10)) == 10 + FOLLOW_AFTER
+    bench.settle(10 + FOLLOW_AFTER)
+    assert bench.peer(2).keepalive == 25
+
+
+def test_a_newcomer_that_called_is_kept_at_once() -> None:
+    bench = Bench()
+    bench.engine.map_arrived(network_map(), at(0))
+    bench.engine.map_arrived(network_map(peer(2), revision=2), at(10))
+    bench.settle(10)
+    bench.handshake(2, 10.05)
+    bench.settle(10.1)
+    assert bench.peer(2).keepalive == 25
+
+
+def test_a_peer_that_comes_back_from_offline_is_a_newcomer() -> None:
+    bench = Bench()
+    bench.engine.map_arrived(network_map(offline(peer(2))), at(0))
+    bench.settle(0)
+    assert not bench.device().peers
+    bench.engine.map_arrived(network_map(peer(2), revision=2), at(10))
+    bench.settle(10)
+    assert bench.peer(2).keepalive == 0
+    bench.settle(11)
+    assert bench.peer(2).keepalive == 25
+
+
+def test_an_offline_peer_stays_as_long_as_its_tunnel_lives() -> None:
+    bench = Bench()
+    bench.engine.map_arrived(network_map(peer(2)), at(0))
+    bench.settle(0)
+    bench.handshake(2, 1)
+    bench.settle(1)
+    bench.engine.map_arrived(network_map(offline(peer(2)), revision=2), at(2))
+    assert bench.settle(2).is_empty
+    bench.settle(1 + REJECT_AFTER_TIME - 1)
+    assert public_key(2) in bench.device().peers
+    bench.settle(1 + REJECT_AFTER_TIME)
+    assert not bench.device().peers
+
+
+def test_a_peer_that_left_the_map_leaves_the_device() -> None:
+    bench = Bench()
+    bench.engine.map_arrived(network_map(peer(2), peer(3)), at(0))
+    bench.settle(0)
+    bench.engine.map_arrived(network_map(peer(3), revision=2), at(1))
+    bench.settle(1)
+    assert set(bench.device().peers) == {public_key(3)}
+
+
+def test_a_living_tunnel_of_an_adopted_device_keeps_where_it_roamed_to() -> None:
+    bench = Bench()
+    bench.engine.map_arrived(network_map(peer(2)), at(0))
+    bench.settle(0)
+    roamed = Endpoint.parse("198.51.100.9:4242")
+    bench.backend.see_peer(NAME, public_key(2), latest_handshake=at(1).wall, endpoint=roamed)
+
+    second = Engine(SETTINGS)
+    second.observed(bench.device(), at(5))
+    second.map_arrived(network_map(peer(2)), at(5))
+    wanted = second.wanted(at(5))
+    assert wanted is not None
+    assert plan(wanted.device, bench.device()).is_empty
+
+
+def test_a_device_made_anew_calls_every_peer_at_once() -> None:
+    bench = Bench()
+    bench.engine.map_arrived(network_map(), at(0))
+    bench.engine.map_arrived(network_map(peer(2), revision=2), at(1))
+    bench.settle(2)
+    bench.handshake(2, 2)
+    bench.settle(3)
+    bench.backend.kill(NAME)
+    run(bench.backend.create(NAME, 1420))
+    bench.engine.device_is_new(at(4))
+    assert not bench.engine.is_alive(public_key(2), at(4))
+    bench.settle(4)
+    assert bench.peer(2).keepalive == 25
+    assert bench.peer(2).endpoint == peer(2).endpoints[0]
+
+
+def test_a_device_made_before_any_map_is_no_matter() -> None:
+    engine = Engine(SETTINGS)
+    engine.device_is_new(at(0))
+    assert engine.wanted(at(0)) is None
+
+
+def test_links_reorder_the_candidates() -> None:
+    far, near = Endpoint.parse("203.0.113.1:51820"), Endpoint.parse("192.0.2.77:51820")
+    bench = Bench()
+    one = msgspec.structs.replace(peer(2), endpoints=(far, near))
+    bench.engine.map_arrived(network_map(one), at(0))
+    bench.settle(0)
+    assert bench.peer(2).endpoint == far
+    bench.engine.links_changed([LAN], 1500, at(1))
+    bench.settle(1)
+    assert bench.peer(2).endpoint == near
+
+
+def test_links_set_the_mtu_and_what_is_published() -> None:
+    engine = Engine(SETTINGS)
+    assert engine.published(16) == ()
+    engine.links_changed([LAN], 1400, at(0))
+    assert engine.published(16) == (Endpoint.parse("192.0.2.200:51820"),)
+    engine.map_arrived(network_map(), at(0))
+    wanted = engine.wanted(at(0))
+    assert wanted is not None
+    assert wanted.host.mtu == 1320
+
+
+def test_with_any_port_the_devices_own_is_published() -> None:
+    engine = Engine(msgspec.structs.replace(SETTINGS, listen_port=0))
+    engine.links_changed([LAN], 1500, at(0))
+    assert engine.published(16) == ()
+    engine.observed(ObservedDevice(name=NAME, backend=BackendKind.KERNEL, listen_port=4242), at(0))
+    assert engine.published(16) == (Endpoint.parse("192.0.2.200:4242"),)
+
+
+def test_an_exit_node_is_used_once_its_tunnel_lives_and_let_go_when_it_dies() -> None:
+    gate = msgspec.structs.replace(peer(2), exit_node=True)
+    bench = Bench()
+    bench.engine.map_arrived(network_map(gate), at(0))
+    bench.settle(0)
+    assert bench.peer(2).allowed_ips == frozenset(gate.addresses)
+    bench.handshake(2, 1)
+    bench.settle(1)
+    assert bench.peer(2).allowed_ips == frozenset({*gate.addresses, *DEFAULT_ROUTES})
+    bench.settle(2 + REJECT_AFTER_TIME)
+    assert bench.peer(2).allowed_ips == frozenset(gate.addresses)
+    assert bench.engine.exit_node.key is None
+
+
+def test_without_keepalive_an_exit_node_is_used_by_the_servers_word() -> None:
+    gate = msgspec.structs.replace(peer(2), exit_node=True)
+    bench = Bench(msgspec.structs.replace(SETTINGS, keepalive=0))
+    bench.engine.map_arrived(network_map(gate), at(0))
+    bench.settle(0)
+    assert bench.engine.exit_node.key == public_key(2)
+
+
+def test_the_user_decides_otherwise() -> None:
+    gate = msgspec.structs.replace(peer(2), exit_node=True)
+    bench = Bench(msgspec.structs.replace(SETTINGS, keepalive=0))
+    bench.engine.map_arrived(network_map(gate), at(0))
+    bench.settle(0)
+    bench.engine.configure(msgspec.structs.replace(bench.engine.settings, exit_policy=ExitPolicy.parse("off")))
+    bench.settle(1)
+    assert bench.engine.exit_node.key is None
+    assert bench.peer(2).allowed_ips == frozenset(gate.addresses)
+
+
+def test_a_big_mesh_is_looked_at_no_more_often_than_it_is_worth() -> None:
+    bench = Bench()
+    count = 400
+    bench.engine.map_arrived(network_map(*(peer(number) for number in range(2, count + 2))), at(0))
+    looks, now = 0, 0.0
+    while now < 600:
+        bench.settle(now)
+        looks += 1
+        following = bench.engine.next_look(at(now))
+        assert now < following <= now + IDLE_LOOK
+        now = following
+    assert looks <= 600 / (LOOK_COST * count) + 20
+
+
+@settings(max_examples=60, stateful_step_count=30, deadline=None)
+class Life(RuleBasedStateMachine):
+    """Whatever happens in whatever order: see the invariants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bench = Bench()
+        self.now = 0.0
+        self.revision = 0
+        self.members: dict[int, Peer] = {}
+
+    @initialize(numbers=st.sets(st.integers(2, 6)))
+    def first_map(self, numbers: set[int]) -> None:
+        self.members = {number: peer(number) for number in numbers}
+        self.tell()
+
+    def tell(self) -> None:
+        self.revision += 1
+        self.bench.engine.map_arrived(network_map(*self.members.values(), revision=self.revision), at(self.now))
+
+    @rule(number=st.integers(2, 6), online=st.booleans(), exits=st.booleans(), last=st.integers(1, 3))
+    def change(self, number: int, online: bool, exits: bool, last: int) -> None:
+        endpoint = Endpoint.parse(f"203.0.113.{last}:51820")
+        self.members[number] = msgspec.structs.replace(
+            peer(number), online=online, exit_node=exits, endpoints=(endpoint, *peer(number).endpoints)
+        )
+        self.tell()
+
+    @rule(number=st.integers(2, 6))
+    def leave(self, number: int) -> None:
+        self.members.pop(number, None)
+        self.tell()
+
+    @rule(seconds=st.sampled_from([0.05, 0.3, 1.0, 5.0, 30.0, 200.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(number=st.integers(2, 6))
+    def shake(self, number: int) -> None:
+        if public_key(number) in self.bench.device().peers:
+            self.bench.handshake(number, self.now)
+
+    @rule()
+    def settle(self) -> None:
+        before = self.bench.device()
+        change = self.bench.settle(self.now)
+        removed = [one.public_key for one in change.peers if one.remove]
+        created = [one.public_key for one in change.peers if one.create]
+        assert not set(removed) & set(created)
+        assert not set(created) & set(before.peers)
+        for key in removed:
+            assert not self.bench.engine.is_alive(key, at(self.now)) or key not in {
+                one.public_key for one in self.members.values()
+            }
+        for one in change.peers:
+            if self.bench.engine.is_alive(one.public_key, at(self.now)):
+                assert one.endpoint is None
+
+    @rule()
+    def restart(self) -> None:
+        """A new agent adopts the device: what lives goes on."""
+        self.bench.engine = Engine(SETTINGS)
+        self.bench.engine.observed(self.bench.device(), at(self.now))
+        self.tell()
+
+    @invariant()
+    def settling_twice_changes_nothing_and_every_online_peer_is_there(self) -> None:
+        if self.revision:
+            self.settle()
+            assert self.bench.settle(self.now).is_empty
+            online = {one.public_key for one in self.members.values() if one.online}
+            assert online <= set(self.bench.device().peers)
+            assert at(self.now).monotonic < self.bench.engine.next_look(at(self.now)) <= self.now + IDLE_LOOK
+
+
+TestLife = Life.TestCase

@@ -1,0 +1,235 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.samples import public_key
+from wireguard_mesh.core.instant import Instant
+from wireguard_mesh.core.sessions import (
+    FIRST_LOOK,
+    HEARD_FOR,
+    LONGEST_TRY,
+    REJECT_AFTER_TIME,
+    REKEY_TIMEOUT,
+    Session,
+)
+from wireguard_mesh.model.devices import ObservedPeer
+from wireguard_mesh.model.endpoints import Endpoint
+
+EPOCH = 1_000_000.0
+A, B, C = (Endpoint.parse(f"192.0.2.{number}:51820") for number in (1, 2, 3))
+FOREVER = float("inf")
+
+
+def at(seconds: float, wall: float | None = None) -> Instant:
+    return Instant(seconds, EPOCH + seconds if wall is None else wall)
+
+
+def seen(handshake: float = 0.0, received: int = 0, endpoint: Endpoint | None = None) -> ObservedPeer:
+    """`handshake` in the test's own seconds."""
+    return ObservedPeer(
+        public_key=public_key(1),
+        latest_handshake=EPOCH + handshake if handshake else 0.0,
+        received_bytes=received,
+        endpoint=endpoint,
+    )
+
+
+def session(*candidates: Endpoint, start_at: float = 0.0) -> Session:
+    one = Session(start_at=start_at)
+    one.offer(candidates, at(start_at))
+    return one
+
+
+def endpoints_tried(one: Session, until: float) -> list[Endpoint | None]:
+    """What is tried, each second a look, changes only."""
+    tried: list[Endpoint | None] = []
+    for second in range(int(until)):
+        one.observe(seen(), at(second))
+        one.tick(at(second))
+        if not tried or tried[-1] != one.endpoint(at(second)):
+            tried.append(one.endpoint(at(second)))
+    return tried
+
+
+def test_is_not_alive_before_a_handshake() -> None:
+    one = session(A)
+    assert not one.alive(at(0))
+    assert one.endpoint(at(0)) == A
+
+
+def test_without_candidates_there_is_nothing_to_try() -> None:
+    one = session()
+    one.tick(at(100))
+    assert one.endpoint(at(100)) is None
+    assert one.change_at(at(100)) == FOREVER
+
+
+def test_starts_at_its_time_and_not_before() -> None:
+    one = session(A, start_at=0.3)
+    assert not one.starts(at(0.29))
+    assert one.starts(at(0.3))
+    assert one.look_at(at(0.1)) == 0.3
+
+
+def test_a_tunnel_that_lives_is_kept_open_before_that_too() -> None:
+    one = session(A, start_at=10)
+    one.observe(seen(handshake=1), at(2))
+    assert one.starts(at(2))
+
+
+def test_a_handshake_makes_it_alive_and_the_address_wireguards_own() -> None:
+    one = session(A, B)
+    one.observe(seen(handshake=1), at(2))
+    assert one.alive(at(2))
+    assert one.endpoint(at(2)) is None
+    assert one.look_at(at(2)) == FOREVER
+    assert one.change_at(at(2)) == 1 + REJECT_AFTER_TIME
+    one.tick(at(100))
+    assert one.endpoint(at(100)) is None
+
+
+def test_it_is_dead_after_reject_after_time() -> None:
+    one = session(A)
+    one.observe(seen(handshake=1), at(2))
+    assert one.alive(at(REJECT_AFTER_TIME))
+    assert not one.alive(at(1 + REJECT_AFTER_TIME))
+    assert one.change_at(at(1 + REJECT_AFTER_TIME)) == 1 + REJECT_AFTER_TIME
+
+
+def test_an_old_handshake_of_an_adopted_device_is_no_life() -> None:
+    one = session(A)
+    one.observe(seen(handshake=-1000), at(0))
+    assert not one.alive(at(0))
+
+
+def test_received_bytes_are_life_when_they_grow() -> None:
+    one = session(A)
+    one.observe(seen(handshake=-1000, received=100), at(0))
+    assert not one.alive(at(0))
+    one.observe(seen(handshake=-1000, received=200), at(5))
+    assert one.alive(at(5))
+    assert one.alive(at(4 + HEARD_FOR))
+    assert not one.alive(at(5 + HEARD_FOR))
+
+
+def test_a_wall_clock_that_jumps_kills_and_revives_nothing() -> None:
+    one = session(A)
+    one.observe(seen(handshake=1), at(2))
+    one.observe(seen(handshake=1), at(3, wall=EPOCH + 10**7))
+    assert one.alive(at(3, wall=EPOCH + 10**7))
+    assert not one.alive(at(200, wall=EPOCH))
+    one.observe(seen(handshake=10**7), at(201, wall=EPOCH))
+    assert one.alive(at(201, wall=EPOCH))
+
+
+def test_a_handshake_in_the_future_counts_from_now() -> None:
+    one = session(A)
+    one.observe(seen(handshake=500), at(2))
+    assert one.alive(at(2 + REJECT_AFTER_TIME - 1))
+    assert not one.alive(at(2 + REJECT_AFTER_TIME))
+
+
+def test_a_device_made_anew_forgets_the_handshake() -> None:
+    one = session(A)
+    one.observe(seen(handshake=1), at(2))
+    one.observe(seen(), at(3))
+    assert not one.alive(at(3))
+
+
+def test_candidates_are_tried_in_turn_each_for_rekey_timeout() -> None:
+    assert endpoints_tried(session(A, B, C), 4 * REKEY_TIMEOUT) == [A, B, C, A]
+
+
+def test_trying_slows_down_but_never_stops() -> None:
+    one = session(A, B)
+    tried = endpoints_tried(one, 2000)
+    assert tried[:6] == [A, B, A, B, A, B]
+    assert len(tried) < 2000 / LONGEST_TRY + 12
+    before = one.endpoint(at(2000))
+    one.tick(at(2000 + LONGEST_TRY))
+    assert one.endpoint(at(2000 + LONGEST_TRY)) != before
+
+
+def test_new_candidates_are_tried_from_the_first() -> None:
+    one = session(A, B)
+    one.tick(at(REKEY_TIMEOUT))
+    assert one.endpoint(at(6)) == B
+    one.offer((A, B), at(6))
+    assert one.endpoint(at(6)) == B
+    one.offer((C, A), at(6))
+    assert one.endpoint(at(6)) == C
+    assert one.change_at(at(6)) == 6 + REKEY_TIMEOUT
+
+
+def test_new_candidates_do_not_touch_a_living_tunnel() -> None:
+    one = session(A)
+    one.observe(seen(handshake=1), at(2))
+    one.offer((B,), at(3))
+    assert one.endpoint(at(3)) is None
+
+
+def test_candidates_that_become_fewer_are_never_overrun() -> None:
+    one = session(A, B)
+    one.tick(at(REKEY_TIMEOUT))
+    one.offer((), at(6))
+    assert one.endpoint(at(6)) is None
+
+
+def test_after_death_the_last_address_comes_first_then_the_candidates() -> None:
+    one = session(A, B)
+    one.observe(seen(handshake=1), at(2))
+    one.observe(seen(handshake=1), at(300))
+    one.tick(at(300))
+    assert one.endpoint(at(300)) is None
+    one.tick(at(300 + REKEY_TIMEOUT))
+    assert one.endpoint(at(300 + REKEY_TIMEOUT)) == A
+
+
+def test_an_adopted_peer_goes_on_from_the_address_that_it_has() -> None:
+    one = session(A, B, C)
+    one.observe(seen(endpoint=B), at(0))
+    assert one.endpoint(at(0)) == B
+    one.tick(at(REKEY_TIMEOUT))
+    assert one.endpoint(at(REKEY_TIMEOUT)) == C
+
+
+def test_an_adopted_peer_with_an_unknown_address_is_tried_there_first() -> None:
+    one = session(A, B)
+    one.observe(seen(endpoint=C), at(0))
+    assert one.endpoint(at(0)) is None
+    one.tick(at(REKEY_TIMEOUT))
+    assert one.endpoint(at(REKEY_TIMEOUT)) == A
+
+
+def test_a_peer_that_the_device_does_not_have_yet_is_none_that_was_adopted() -> None:
+    one = session(A, B)
+    one.observe(None, at(0))
+    one.observe(seen(endpoint=B), at(1))
+    assert one.endpoint(at(1)) == A
+
+
+def test_the_first_handshake_is_looked_for_soon_then_less_and_less() -> None:
+    one = session(A)
+    looks = [0.0]
+    while looks[-1] < 100:
+        looks.append(one.look_at(at(looks[-1])))
+    assert looks[1] == FIRST_LOOK
+    assert looks[-1] == FOREVER
+    assert len(looks) < 10
+    assert looks == sorted(looks)
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 120), st.booleans(), st.booleans()), max_size=40))
+def test_time_never_stands_still(steps: list[tuple[float, bool, bool]]) -> None:
+    one = session(A, B)
+    now, handshake, received = 0.0, 0.0, 1
+    for seconds, shakes, receives in steps:
+        now += seconds
+        handshake = now if shakes else handshake
+        received += receives
+        one.observe(seen(handshake=handshake, received=received), at(now))
+        one.tick(at(now))
+        if shakes:
+            assert one.alive(at(now))
+        assert one.alive(at(now)) <= (one.endpoint(at(now)) is None)
+        assert one.change_at(at(now)) > now
+        assert one.look_at(at(now)) > now

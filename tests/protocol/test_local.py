@@ -1,0 +1,102 @@
+import pytest
+
+from tests.samples import NETWORK, peer, public_key
+from wireguard_mesh.model.devices import BackendKind
+from wireguard_mesh.model.endpoints import Endpoint
+from wireguard_mesh.model.errors import InvalidValue
+from wireguard_mesh.model.names import InterfaceName
+from wireguard_mesh.protocol import local
+from wireguard_mesh.protocol.codec import encode
+
+REQUESTS: list[local.Request] = [
+    local.StatusRequest(),
+    local.DownRequest(),
+    local.LogoutRequest(),
+    local.SetRequest(use_exit_node="off"),
+]
+
+
+def status_of(number: int, *, in_device: bool = True) -> local.PeerStatus:
+    one = peer(number)
+    return local.PeerStatus(
+        id=one.id,
+        hostname=one.hostname,
+        os=one.os,
+        public_key=one.public_key,
+        ipv4=one.ipv4,
+        ipv6=one.ipv6,
+        online=in_device,
+        endpoint=Endpoint.parse("192.0.2.3:51820") if in_device else None,
+        allowed_ips=tuple(map(str, one.addresses)) if in_device else (),
+        latest_handshake=1_700_000_000.5 if number == 2 else 0.0,
+        received_bytes=10,
+        sent_bytes=20,
+    )
+
+
+STATUS = local.Status(
+    state=local.State.UP,
+    interface=InterfaceName("wg0"),
+    backend=BackendKind.USERSPACE,
+    peer_id="peer-000001",
+    public_key=public_key(1),
+    ipv4=peer(1).ipv4,
+    ipv6=peer(1).ipv6,
+    network=NETWORK,
+    server=local.ServerStatus(address="http://192.0.2.1:8080", reachable=True),
+    peers=(status_of(2), status_of(3), status_of(4, in_device=False)),
+)
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda one: type(one).__name__)
+def test_requests_travel(request_: local.Request) -> None:
+    assert local.request.decode(encode(request_)) == request_
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [STATUS, local.Done("so"), local.Refused(code="c", error="e", hint="h")],
+    ids=lambda one: type(one).__name__,
+)
+def test_answers_travel_in_one_line(answer: local.Answer) -> None:
+    line = encode(answer)
+    assert b"\n" not in line
+    assert local.answer.decode(line) == answer
+
+
+@pytest.mark.parametrize("line", [b"", b"{}", b'{"type":"format"}', b'{"type":"set","exit_node":1}', b"[]"])
+def test_nonsense_is_refused(line: bytes) -> None:
+    with pytest.raises(InvalidValue):
+        local.request.decode(line)
+
+
+def test_a_request_of_a_newer_program_is_understood() -> None:
+    assert local.request.decode(b'{"type":"set","exit_node":true,"colour":"red"}') == local.SetRequest(exit_node=True)
+
+
+def test_the_plain_status_has_the_fixed_fields() -> None:
+    plain = local.plain_status(STATUS)
+    assert (plain.peer_id, plain.assigned_ip, plain.network) == ("peer-000001", "10.100.0.1", "10.100.0.0/16")
+    assert plain.public_key == public_key(1).to_base64()
+    assert (plain.interface.name, plain.interface.num_peers) == ("wg0", 2)
+    first, second = plain.interface.peers
+    assert first == local.PlainPeer(
+        public_key=public_key(2).to_base64(),
+        endpoint="192.0.2.3:51820",
+        allowed_ips=("10.100.0.2/32", f"{peer(2).ipv6}/128"),
+        last_handshake="2023-11-14T22:13:20Z",
+        rx_bytes=10,
+        tx_bytes=20,
+    )
+    assert second.last_handshake == ""
+
+
+def test_the_plain_status_before_the_first_registration() -> None:
+    empty = local.Status(
+        state=local.State.STOPPED,
+        interface=InterfaceName("wg0"),
+        public_key=public_key(1),
+        server=local.ServerStatus(address=""),
+    )
+    plain = local.plain_status(empty)
+    assert (plain.peer_id, plain.assigned_ip, plain.network, plain.interface.peers) == ("", "", "", ())
