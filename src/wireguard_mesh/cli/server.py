@@ -81,7 +81,8 @@ def cli(context: click.Context, /, log_level: str | None, **flags: str | None) -
     if level not in _LEVELS:
         raise click.UsageError(f"log-level is one of {', '.join(_LEVELS)}")
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # below that it reports what strangers do
+    # It reports what strangers do, and what it cancels at the end; faults of ours are logged by the application.
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     context.obj = flags
     if context.invoked_subcommand is None:

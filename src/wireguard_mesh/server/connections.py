@@ -89,6 +89,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_length = 0
 
+    def shutdown(self) -> None:
+        """The server stops: a request that is not even whole yet is not awaited."""
+        if self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete:
+            self.transport.close()
+        else:
+            super().shutdown()
+
     def send_400_response(self, _msg: str) -> None:
         """What is no HTTP is answered as everything else is."""
         self._refuse(b"400 Bad Request", error_body("bad_request", "this is no valid HTTP request"))
