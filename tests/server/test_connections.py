@@ -83,8 +83,19 @@ async def test_many_requests_share_a_connection_and_its_heads_are_counted_one_by
     writer.close()
 
 
-async def test_what_is_no_http_gets_an_error_of_ours(served: Served) -> None:
-    head, body = head_and_body(await served.send(b"SSH-2.0-OpenSSH\r\n\r\n"))
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET http://[ HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+        b"POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_gets_an_error_of_ours(served: Served, data: bytes) -> None:
+    head, body = head_and_body(await served.send(data))
     assert head.startswith(b"HTTP/1.1 400 Bad Request")
     assert b"date: " in head
     assert body["code"] == "bad_request"

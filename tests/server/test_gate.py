@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import AsyncIterator
+from hashlib import sha256
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.core.samples import public_key
 from tests.server.conftest import BURST, Server
@@ -12,6 +16,7 @@ from wireguard_mesh.server import gate
 
 BODY = b'{"hostname":"a"}'
 TARGET = "/v1/register"
+DIGEST = f"sha-256=:{b64encode(sha256(BODY).digest()).decode()}:"
 
 
 async def test_a_replay_is_refused(server: Server) -> None:
@@ -31,6 +36,45 @@ async def test_another_body_method_path_or_query_is_refused(server: Server) -> N
     ):
         answer = await server.http.request(method, target, content=body, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (401, "bad_signature")
+
+
+HOSTILE = st.one_of(
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=200),
+    st.builds(
+        lambda components, parameters: f"mesh=({' '.join(components)}){''.join(parameters)}",
+        st.lists(st.sampled_from(['"@method"', '"@path"', '"@query"', '"content-digest"', '"@nonsense"', "5"])),
+        st.lists(
+            st.sampled_from(
+                [
+                    f';keyid="{public_key(1).to_base64()}"',
+                    ';keyid="x"',
+                    ";keyid=5",
+                    ";created=1700000000",
+                    ';created="x"',
+                    ";created=999999999999999",
+                    ';tag="wireguard-mesh"',
+                    ';nonce="0123456789abcdef"',
+                    ';alg="hmac-sha256"',
+                    ';alg="none"',
+                    ";expires=1",
+                ]
+            )
+        ),
+    ),
+)
+
+
+@given(HOSTILE, HOSTILE, HOSTILE)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_whatever_the_headers_say_it_is_refused_and_no_fault(
+    server: Server, given_input: str, signature: str, digest: str
+) -> None:
+    headers = {"signature-input": given_input, "signature": signature, "content-digest": digest}
+    answer = await server.http.post(TARGET, content=BODY, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, "bad_signature")
+    headers = {**headers, "signature": "mesh=:AAAA:", "content-digest": DIGEST}
+    answer = await server.http.post(TARGET, content=BODY, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, "bad_signature")
 
 
 async def test_a_request_without_signature_is_refused(server: Server) -> None:

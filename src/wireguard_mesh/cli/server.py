@@ -6,6 +6,7 @@ import http.client
 import json
 import logging
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 PROGRAM: Final = "vpn-server"
 _LEVELS: Final = ("debug", "info", "warning", "error")
 _STATUS_SECONDS: Final = 5.0
+_INTERRUPTED: Final = 128 + signal.SIGINT  # as shells have it
 _LOCAL: Final = "127.0.0.1"
 _EPILOG: Final = (
     f"Each flag may be given in the environment, as {ENVIRONMENT_PREFIX}LISTEN, {ENVIRONMENT_PREFIX}NETWORK and so on, "
@@ -115,8 +117,8 @@ def main() -> None:
     except MeshError as error:
         _complain(str(error))
         sys.exit(1)
-    except click.Abort:
-        sys.exit(130)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(_INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

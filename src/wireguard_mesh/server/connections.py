@@ -11,7 +11,7 @@ from email.utils import formatdate
 from typing import Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from wireguard_mesh.server.errors import error_body
@@ -91,7 +91,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """The server stops: a request that is not even whole yet is not awaited."""
-        if self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete:
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and cycle.more_body and not cycle.response_complete:
             self.transport.close()
         else:
             super().shutdown()

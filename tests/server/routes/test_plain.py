@@ -115,7 +115,7 @@ async def test_without_request_ip_a_key_is_looked_up_only(server: Server) -> Non
         ({"public_key": 7}, "public_key: Expected `str`"),
         ({"hostname": "no host name"}, "a host name has letters"),
         ({"hostname": "x" * 300}, "a host name has letters"),
-        ({"os": "x" * 65}, "os: expected at most 64"),
+        ({"os": "x" * 65}, "os: expected at most 64 printable"),
         ({"endpoint": "nowhere"}, "an endpoint is an address and a port"),
         ({"endpoint": "0.0.0.0:1"}, "no address of one machine"),
         ({"exit_node": "yes"}, "exit_node: Expected `bool`"),

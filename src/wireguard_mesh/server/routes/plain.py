@@ -13,14 +13,15 @@ from litestar.response.base import ASGIResponse
 
 from wireguard_mesh.core.registry import Heartbeat
 from wireguard_mesh.model.endpoints import Endpoint
-from wireguard_mesh.model.errors import InvalidValue, NotPermitted
+from wireguard_mesh.model.errors import NotPermitted
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import Hostname, PeerId, hostname_from, parse_hostname
-from wireguard_mesh.protocol import api, seed
+from wireguard_mesh.protocol import seed
 from wireguard_mesh.protocol.codec import encode
 from wireguard_mesh.server.gate import AnyRequest, Gate, source
 from wireguard_mesh.server.mesh import Mesh
 from wireguard_mesh.server.rendering import Renderer
+from wireguard_mesh.server.routes.fields import shown_text
 from wireguard_mesh.server.routes.replies import json_reply
 
 _HEARD = encode(seed.HeartbeatResponse(success=True))
@@ -34,7 +35,7 @@ def plain_routes(mesh: Mesh, gate: Gate, renderer: Renderer, server_key: PublicK
         body = await gate.body(request)
         message = seed.register_request.decode(body)
         key = PublicKey.from_base64(message.public_key)
-        hostname, os_name = _hostname(message.hostname), _os_name(message.os)
+        hostname, os_name = _hostname(message.hostname), shown_text("os", message.os)
         endpoints = _endpoints(message.endpoint)
         signed = gate.is_signed(request)
         if signed:
@@ -83,12 +84,6 @@ def plain_routes(mesh: Mesh, gate: Gate, renderer: Renderer, server_key: PublicK
 
 def _hostname(text: str) -> Hostname:
     return parse_hostname(text) if text else hostname_from("")
-
-
-def _os_name(text: str) -> str:
-    if len(text) > api.MAX_TEXT:
-        raise InvalidValue(f"os: expected at most {api.MAX_TEXT} characters")
-    return text
 
 
 def _endpoints(text: str) -> tuple[Endpoint, ...] | None:

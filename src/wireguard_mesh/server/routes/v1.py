@@ -22,6 +22,7 @@ from wireguard_mesh.server.gate import AnyRequest, Gate
 from wireguard_mesh.server.mesh import Mesh
 from wireguard_mesh.server.openapi import openapi_document
 from wireguard_mesh.server.rendering import Renderer
+from wireguard_mesh.server.routes.fields import shown_text
 from wireguard_mesh.server.routes.replies import json_reply
 
 _LEFT = encode(api.LeaveResponse())
@@ -50,10 +51,10 @@ def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, clock: Clock) -> Seq
             key,
             signed=True,
             hostname=parse_hostname(message.hostname),
-            os_name=message.os,
+            os_name=shown_text("os", message.os),
             exit_node=message.exit_node,
             endpoints=message.endpoints,
-            version=message.version,
+            version=shown_text("version", message.version),
         )
         return json_reply(
             renderer.registration(record.peer.id, mesh.map(key, None), HEARTBEAT_SECONDS, mesh.heartbeat_timeout)
