@@ -16,6 +16,7 @@ INTERFACE = "wg0"
 PORT = 8080
 JOIN_TIMEOUT = 20.0  # seconds; an overloaded machine starts a Python program in some of them
 _POLL_INTERVAL = 0.02  # seconds
+_PING_SECONDS = 10
 _LINK_LOCAL = "link"
 
 
@@ -86,7 +87,8 @@ class Client:
         return found
 
     def ping(self, *addresses: object) -> list[str]:
-        """Ping each once, for some seconds if need be; return those that did not answer."""
+        """Ping each for some seconds if need be, once the interface is there; return those that did not answer."""
+        self.addresses()
         return unanswered(self.host, addresses)
 
 
@@ -131,7 +133,13 @@ def interface_addresses(host: Host, interface: str = INTERFACE) -> list[IPv4Addr
 
 def unanswered(host: Host, addresses: Iterable[object]) -> list[str]:
     """Ping each address until it answers, for ten seconds at most; return those that never did."""
-    # -c1 with -w: until one answer, or the deadline, whichever is first.
-    script = 'for address in "$@"; do ping -n -q -i 0.1 -c1 -w10 $address >/dev/null || echo $address; done'
     targets = [str(address) for address in addresses]
-    return host.run("sh", "-c", script, "sh", *targets, timeout=10.0 * len(targets) + 5).stdout.split()
+    # Again and again, since ping itself gives up when a router says that it knows no way, as it does at first.
+    script = f"""for address in "$@"; do
+        end=$(($(date +%s) + {_PING_SECONDS}))
+        until ping -n -q -c1 -W1 "$address" >/dev/null 2>&1; do
+            if [ "$(date +%s)" -ge $end ]; then echo "$address"; break; fi
+            sleep 0.05
+        done
+    done"""
+    return host.run("sh", "-c", script, "sh", *targets, timeout=(_PING_SECONDS + 2) * len(targets)).stdout.split()

@@ -1,0 +1,87 @@
+"""What is ours is adopted and taken down, what is not ours is left alone."""
+
+import pytest
+
+from lab import Host
+from lab.mesh import INTERFACE, Client, Mesh
+from lab.state import network_state
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+_FOLDERS = ("/run/wireguard-mesh", "/run/wireguard")
+
+
+def _files(host: Host) -> list[str]:
+    """Sockets and other files that an agent has while it runs, but locks, which may stay."""
+    found = [file for folder in _FOLDERS for file in host.path(folder).glob("**/*")]
+    return sorted(str(file) for file in found if file.suffix != ".lock")
+
+
+def test_down_undoes_everything(mesh: Mesh) -> None:
+    host = mesh.lab.host("one", mesh.lan)
+    before = network_state(host)
+    client = Client(host, mesh.server)
+    assert client.addresses()
+    assert network_state(host) != before
+
+    host.run("vpn-client", "down")
+    client.process.wait()
+    assert network_state(host) == before
+    assert _files(host) == []
+    assert host.processes("wireguard-go") == {}
+
+
+def test_down_undoes_everything_after_a_crash(mesh: Mesh) -> None:
+    host = mesh.lab.host("one", mesh.lan)
+    before = network_state(host)
+    client = Client(host, mesh.server)
+    assert client.addresses()
+    client.process.kill()
+    assert host.kill("wireguard-go") == 1
+
+    host.run("vpn-client", "down")
+    assert network_state(host) == before
+    assert _files(host) == []
+
+
+def test_down_needs_no_agent_and_may_be_said_twice(mesh: Mesh) -> None:
+    (client,) = mesh.join("one")
+    client.process.kill()
+    client.host.run("vpn-client", "down")
+    assert client.host.processes("wireguard-go") == {}
+    client.host.run("vpn-client", "down")
+
+
+@pytest.mark.parametrize("kind", ["tun", "wireguard"])
+def test_a_foreign_interface_of_that_name_is_left_alone(mesh: Mesh, kind: str) -> None:
+    host = mesh.lab.host("one", mesh.lan)
+    if kind == "tun":
+        host.run("ip", "tuntap", "add", "name", INTERFACE, "mode", "tun")
+    else:
+        host.run("wireguard-go", INTERFACE)
+        host.run("wg", "set", INTERFACE, "private-key", "/dev/stdin", text=host.run("wg", "genkey").stdout)
+    host.run("ip", "address", "add", "10.9.9.9/24", "dev", INTERFACE)
+    before = network_state(host), host.run("wg", "show", "all", "dump").stdout
+
+    client = Client(host, mesh.server)
+    assert client.process.wait(20) != 0
+    said = client.process.output()
+    assert INTERFACE in said
+    assert "-interface" in said
+    assert "Traceback" not in said
+    after = network_state(host), host.run("wg", "show", "all", "dump").stdout
+    assert after == before
+
+    other = Client(host, mesh.server, "-interface", "mesh0")
+    other.process.wait_for(r"10\.100\.0\.\d+", timeout=20)
+    assert host.run("wg", "show", "mesh0", "public-key").stdout
+
+
+def test_only_one_agent_runs_for_an_interface(mesh: Mesh) -> None:
+    (client,) = mesh.join("one")
+    first = client.process
+    second = client.start()
+    assert second.wait(20) != 0
+    assert "Traceback" not in second.output()
+    assert first.running
+    assert client.addresses()
