@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -60,7 +61,10 @@ def test(timeout: float, arguments: tuple[str, ...]) -> None:
     # pytest's own timeout counts seconds inside, of which a test may well use some thousand.
     pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-o", "timeout=0"]
     pytest += arguments or ("tests/kernel",)
-    sys.exit(_inside(pytest, time_travel=True, timeout=timeout, writable=[logs.folder()]))
+    started = time.monotonic()
+    status = _inside(pytest, time_travel=True, timeout=timeout, writable=[logs.folder()])
+    _report(f"pytest counts the seconds inside; outside it took {time.monotonic() - started:.0f} s")
+    sys.exit(status)
 
 
 def _inside(command: list[str], *, time_travel: bool, timeout: float, writable: Sequence[Path]) -> int:
