@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,9 @@ from typing import Any
 
 import pytest
 
-from tests.core.samples import public_key
+from tests.core.samples import private_key, public_key
+from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.protocol.signatures import Signer
 
 COMMAND = [sys.executable, "-c", "from wireguard_mesh.cli.server import main; main()"]
 START_SECONDS = 30
@@ -182,10 +185,26 @@ def test_status_of_something_else_is_told_apart(tmp_path: Path) -> None:
     )
 
 
+def held_poll(port: int, server_key: PublicKey) -> http.client.HTTPConnection:
+    """A connection of a new peer that waits for the map to change."""
+    signer = Signer(private_key(1), server_key)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+    def send(method: str, target: str, body: bytes) -> None:
+        headers = signer.sign(method, target, body, now=time.time(), nonce=os.urandom(16).hex())
+        connection.request(method, target, body, headers)
+
+    send("POST", "/v1/register", b'{"hostname":"a"}')
+    have = json.loads(connection.getresponse().read())["map"]
+    send("GET", f"/v1/map?since={have['epoch']}.{have['revision']}&wait=60", b"")
+    return connection
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_cleanly_and_soon(tmp_path: Path, number: signal.Signals) -> None:
     with started(tmp_path) as process:
-        process.ask("POST", "/register", {"public_key": public_key(1).to_base64()})
+        _, server = process.ask("GET", "/v1/server")
+        poll = held_poll(process.port, PublicKey.from_base64(server["server_public_key"]))
         # A connection that stays open, and one that never finishes its request.
         idle = http.client.HTTPConnection("127.0.0.1", process.port)
         idle.request("GET", "/peers")
@@ -193,6 +212,9 @@ def test_it_ends_cleanly_and_soon(tmp_path: Path, number: signal.Signals) -> Non
         slow = socket.create_connection(("127.0.0.1", process.port))
         slow.sendall(b"POST /register HTTP/1.1\r\ncontent-length: 10\r\n\r\n{")
         process.popen.send_signal(number)
+        answer = poll.getresponse()
+        assert (answer.status, json.loads(answer.read())["kind"]) == (200, "current")
+        poll.close()
         assert process.popen.wait(STOP_SECONDS) == 0
         assert process.popen.stderr is not None
         assert process.popen.stderr.read() == ""
@@ -207,6 +229,7 @@ def test_it_ends_cleanly_and_soon(tmp_path: Path, number: signal.Signals) -> Non
 CONNECTIONS = 32
 REGISTRATIONS = 300
 KILL_AFTER = 100
+TURNS = 3
 
 
 @dataclass
@@ -245,7 +268,7 @@ def register_until_killed(port: int, keys: Iterator[int], ledger: Ledger, target
 @pytest.mark.slow
 def test_no_acknowledged_registration_is_lost_and_no_address_given_twice(tmp_path: Path) -> None:
     ledger = Ledger()
-    for turn in range(3):
+    for turn in range(TURNS):
         with started(tmp_path) as process:
             check(process.peers(), ledger.acknowledged)
             target = len(ledger.acknowledged) + KILL_AFTER
