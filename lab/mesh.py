@@ -45,9 +45,9 @@ class Server:
 class Client:
     """A host that runs `vpn-client`. `process` is the agent that was started last."""
 
-    def __init__(self, host: Host, server: Server, *flags: object) -> None:
+    def __init__(self, host: Host, server: Server, *flags: object, url: str = "") -> None:
         self.host = host
-        self._server = server
+        self._url = url or server.url
         self._flags = flags
         self.process = self.start()
 
@@ -57,7 +57,7 @@ class Client:
 
     def start(self, *flags: object) -> Process:
         """Start the agent, anew or for the first time; `flags` are added to those of the client."""
-        self.process = self.host.start("vpn-client", "-server", self._server.url, *self._flags, *flags)
+        self.process = self.host.start("vpn-client", "-server", self._url, *self._flags, *flags)
         return self.process
 
     @property

@@ -6,7 +6,7 @@ import pytest
 
 from lab.mesh import Client, Mesh, Server
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = pytest.mark.lab
 
 
 def test_another_server_is_not_taken_without_being_asked(mesh: Mesh) -> None:

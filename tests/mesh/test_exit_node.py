@@ -13,7 +13,7 @@ from lab import Host, Lab
 from lab.mesh import Client, Server, unanswered
 from lab.state import network_state
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = pytest.mark.lab
 
 _WEB_PORT = 80
 _CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10).recv(1)"

@@ -14,7 +14,7 @@ import pytest
 from lab import Host
 from lab.mesh import INTERFACE, PORT, Mesh
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = pytest.mark.lab
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{43}=")
 _PEER_ID = re.compile(r"peer-\d{6,12}")

@@ -6,7 +6,7 @@ from lab import Host
 from lab.mesh import INTERFACE, Client, Mesh
 from lab.state import network_state
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = pytest.mark.lab
 
 _FOLDERS = ("/run/wireguard-mesh", "/run/wireguard")
 

@@ -7,7 +7,7 @@ import pytest
 from lab.mesh import INTERFACE, Client, Mesh
 from lab.probe import Probe
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = pytest.mark.lab
 
 _SOME = 30  # pings, at a hundred a second
 _MANY = 200
@@ -42,7 +42,7 @@ def test_no_packet_is_lost_while_an_agent_is_dead_and_when_it_comes_back(mesh: M
 
     one.process.kill()
     probe.wait_for_replies(_SOME)
-    one.start().wait_for(str(before[0][0]), timeout=20)
+    one.start().wait_for("mesh is up", timeout=20)
     probe.wait_for_replies(_MANY)
 
     assert probe.stop().lost == 0
@@ -67,6 +67,21 @@ def test_no_packet_is_lost_while_the_server_is_dead_and_when_it_comes_back(mesh:
     (third,) = mesh.join("three")
     assert str(third.ipv4) == "10.100.0.3"
     assert mesh.unreachable() == []
+
+
+def test_an_upgrade_of_all_programs_loses_no_packet(mesh: Mesh) -> None:
+    one, other = _pair(mesh)
+    probe = Probe(one.host, other.ipv4)
+    probe.wait_for_replies(_SOME)
+
+    for process in (mesh.server.process, one.process, other.process):
+        assert process.terminate() == 0
+    mesh.server.restart()
+    for client in (one, other):
+        client.start().wait_for("mesh is up", timeout=20)
+    probe.wait_for_replies(_MANY)
+
+    assert probe.stop().lost == 0
 
 
 def test_an_agent_starts_from_its_last_map_when_no_server_answers(mesh: Mesh) -> None:
