@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import threading
@@ -46,7 +47,7 @@ class Dialer:
             except ssl.SSLCertVerificationError as error:
                 failures.append(f"the certificate of {self.server.host} is not trusted ({error.verify_message})")
             except OSError as error:
-                failures.append(f"{address}: {error.strerror or error}")
+                failures.append(f"{address}: {reason(error)}")
             else:
                 kept = (address, *(other for other in self.remembered if other != address))
                 self.remembered = kept[:MAX_REMEMBERED]
@@ -82,6 +83,11 @@ class Dialer:
             raise Unavailable(f"the name {self.server.host} has no address ({reason})", "check -server") from None
         # Those that served before come first: they are known to work from here.
         return tuple(sorted(found, key=lambda address: address not in self.remembered))[:MAX_ADDRESSES]
+
+
+def reason(error: OSError) -> str:
+    """Why, in the system's words: asyncio puts its own in their place."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
 
 async def _resolve(host: str, port: int) -> list[Address]:

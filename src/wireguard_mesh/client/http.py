@@ -6,19 +6,19 @@ Everything that the other side decides is bounded: time, the size of heads and o
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import h11
 
-from wireguard_mesh.client.dial import Dialer
+from wireguard_mesh.client.dial import Dialer, reason
 from wireguard_mesh.model.errors import Unavailable
 
 MAX_HEAD: Final = 16 * 1024  # bytes of status line and headers
 MAX_IDLE: Final = 2  # connections kept: one for the map, one for everything else
 _READ: Final = 64 * 1024
+_CLOSED: Final = "closed before it answered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class _Connection:
         while (event := self._http.next_event()) is h11.NEED_DATA:
             data = await self._reader.read(_READ)
             if not data and self._http.their_state is h11.SEND_RESPONSE:
-                raise ConnectionResetError(errno.ECONNRESET, "closed before it answered")
+                raise ConnectionResetError(_CLOSED)
             self._http.receive_data(data)
         return event
 
@@ -130,7 +130,7 @@ class HttpClient:
         except h11.ProtocolError as error:
             raise Unavailable(f"the server {server} does not speak HTTP as it should ({error})") from None
         except OSError as error:
-            raise Unavailable(f"the connection to {server} broke ({error.strerror or error})") from None
+            raise Unavailable(f"the connection to {server} broke ({reason(error)})") from None
 
     async def _connection(self) -> _Connection:
         while self._idle:

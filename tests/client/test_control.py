@@ -1,0 +1,133 @@
+import json
+import time
+from email.utils import formatdate
+
+import pytest
+
+from tests.client.conftest import RealServer, Scripted, answering, response
+from tests.samples import private_key, public_key
+from wireguard_mesh.client.control import Control, NotRegistered, ServerKeyChanged, ServerRefused
+from wireguard_mesh.client.dial import Dialer
+from wireguard_mesh.client.http import HttpClient
+from wireguard_mesh.model.errors import MeshError, Unavailable
+from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.model.servers import ServerAddress
+from wireguard_mesh.protocol import api
+
+PINNED = public_key(9)
+HEARTBEAT = response("200 OK", b'{"epoch":"e","revision":3,"time":1}')
+
+
+def control(address: ServerAddress, server_key: PublicKey | None = None, wrong_by: float = 0.0) -> Control:
+    return Control(HttpClient(Dialer(address)), private_key(1), server_key, lambda: time.time() + wrong_by)
+
+
+def error(status: str, code: str, text: str = "no", hint: str = "") -> bytes:
+    return response(status, json.dumps({"code": code, "error": text, "hint": hint}).encode())
+
+
+def info(key: PublicKey) -> bytes:
+    network = {"ipv4": "10.100.0.0/16", "ipv6": "fd00::/64"}
+    values = {"server_public_key": str(key), "network": network, "epoch": "e", "admission": "open", "version": "1"}
+    return response("200 OK", json.dumps({**values, "time": 0}).encode())
+
+
+async def beat(one: Control) -> api.HeartbeatResponse:
+    try:
+        return await one.heartbeat(api.HeartbeatRequest())
+    finally:
+        one.http.drop_connections()
+
+
+async def test_a_whole_membership_with_a_real_server(server: RealServer) -> None:
+    one = control(server.address)
+    with pytest.raises(NotRegistered):
+        await one.heartbeat(api.HeartbeatRequest())
+    answer = await one.register(api.RegisterRequest(hostname="one"))
+    assert answer.map.me is not None
+    assert one.server_key == (await one.server_info()).server_public_key
+    assert (await one.heartbeat(api.HeartbeatRequest())).revision == answer.map.revision
+    update = await one.map(api.Since(answer.map.epoch, answer.map.revision), 0)
+    assert update.kind is api.UpdateKind.CURRENT
+    assert (await one.map(None, 0)).kind is api.UpdateKind.SNAPSHOT
+    await one.leave()
+    with pytest.raises(NotRegistered):
+        await one.leave()
+    one.http.drop_connections()
+
+
+@pytest.mark.parametrize("wrong_by", [-86400.0, 86400.0 * 365])
+async def test_a_wrong_clock_signs_by_the_servers(server: RealServer, wrong_by: float) -> None:
+    one = control(server.address, wrong_by=wrong_by)
+    await one.register(api.RegisterRequest(hostname="one"))
+    await beat(one)
+
+
+async def test_a_server_that_never_likes_the_clock_is_asked_twice_at_most(scripted: Scripted) -> None:
+    skewed = response("401 Unauthorized", b'{"code":"clock_skew","error":"late"}', f"date: {formatdate(usegmt=True)}")
+    scripted.talk = answering(scripted, skewed)
+    with pytest.raises(ServerRefused, match="late"):
+        await beat(control(scripted.address, PINNED))
+    assert len(scripted.requests) == 2
+
+
+async def test_a_clock_answer_without_a_date_is_a_refusal(scripted: Scripted) -> None:
+    scripted.talk = answering(scripted, error("401 Unauthorized", "clock_skew", "late"))
+    with pytest.raises(ServerRefused, match="late"):
+        await beat(control(scripted.address, PINNED))
+    assert len(scripted.requests) == 1
+
+
+async def test_a_pinned_server_is_not_asked_for_its_key(scripted: Scripted) -> None:
+    scripted.talk = answering(scripted, HEARTBEAT)
+    assert (await beat(control(scripted.address, PINNED))).revision == 3
+    assert len(scripted.requests) == 1
+    assert b"signature-input" in scripted.requests[0].lower()
+
+
+async def test_another_key_at_the_server_is_told_apart_from_a_bad_signature(scripted: Scripted) -> None:
+    refusal = error("401 Unauthorized", "bad_signature", "the signature is wrong")
+    scripted.talk = answering(scripted, refusal, info(public_key(10)))
+    with pytest.raises(ServerKeyChanged, match="-trust-new-server-key"):
+        await beat(control(scripted.address, PINNED))
+    scripted.requests.clear()
+    scripted.talk = answering(scripted, refusal, info(PINNED))
+    with pytest.raises(ServerRefused, match="the signature is wrong"):
+        await beat(control(scripted.address, PINNED))
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (error("404 Not Found", "not_found", "unknown"), NotRegistered, "unknown"),
+        (error("403 Forbidden", "closed", "closed", "ask"), ServerRefused, "closed; ask"),
+        (error("429 Too Many Requests", "busy", "slower"), Unavailable, "slower"),
+        (error("503 Service Unavailable", "unavailable", "later"), Unavailable, "later"),
+        (response("500 Internal Server Error", b"<html>oops"), Unavailable, "status 500"),
+        (response("404 Not Found", b"<html>"), Unavailable, "not as a vpn-server"),
+        (response("200 OK", b"<html>welcome"), Unavailable, "not as a vpn-server"),
+        (response("200 OK", b'{"epoch":1}'), Unavailable, "epoch"),
+        (response("302 Found", b"", "location: https://x/\x1b"), ServerRefused, "https://x/ ; give"),
+        (response("302 Found"), ServerRefused, "elsewhere"),
+    ],
+)
+async def test_every_refusal_is_one_error(scripted: Scripted, answer: bytes, kind: type[MeshError], words: str) -> None:
+    scripted.talk = answering(scripted, answer)
+    with pytest.raises(kind, match=words):
+        await beat(control(scripted.address, PINNED))
+
+
+async def test_the_servers_words_cannot_play_with_a_terminal(scripted: Scripted) -> None:
+    scripted.talk = answering(scripted, error("400 Bad Request", "x", "\x1b[2J" + "long " * 200))
+    with pytest.raises(ServerRefused) as raised:
+        await beat(control(scripted.address, PINNED))
+    assert raised.value.message.isprintable()
+    assert len(raised.value.message) < 310
+
+
+async def test_registering_where_no_vpn_server_is_says_so(scripted: Scripted) -> None:
+    scripted.talk = answering(scripted, error("404 Not Found", "not_found", "no such page"))
+    one = control(scripted.address, PINNED)
+    with pytest.raises(Unavailable, match="not as a vpn-server"):
+        await one.register(api.RegisterRequest(hostname="one"))
+    one.http.drop_connections()

@@ -1,0 +1,187 @@
+import asyncio
+import logging
+
+import msgspec
+import pytest
+
+from tests.client.conftest import WG0, until
+from tests.samples import NETWORK, peer, private_key, public_key
+from wireguard_mesh.client import clock
+from wireguard_mesh.client.device import DeviceKeeper
+from wireguard_mesh.core.engine import Engine
+from wireguard_mesh.core.exit_nodes import ExitPolicy
+from wireguard_mesh.core.wanted import Settings
+from wireguard_mesh.model.devices import BackendKind
+from wireguard_mesh.model.errors import Conflict, NotFound, Unavailable
+from wireguard_mesh.model.names import InterfaceName
+from wireguard_mesh.model.peers import NetworkMap
+from wireguard_mesh.system.fake import FakeSystem
+from wireguard_mesh.wireguard.fake import FakeBackend
+from wireguard_mesh.wireguard.interface import Backend
+
+SETTINGS = Settings(interface=WG0, private_key=private_key(1))
+
+
+def network_map(*numbers: int, exit_node: int = 0) -> NetworkMap:
+    peers = (msgspec.structs.replace(peer(number), exit_node=number == exit_node) for number in numbers)
+    return NetworkMap(epoch="e", revision=1, network=NETWORK, me=peer(1), peers={one.public_key: one for one in peers})
+
+
+class Made:
+    """A keeper on fakes."""
+
+    def __init__(self, settings: Settings = SETTINGS) -> None:
+        self.engine, self.backend, self.system = Engine(settings), FakeBackend(), FakeSystem()
+        self.keeper = DeviceKeeper(self.engine, self._open, self.system, clock.now)
+
+    async def _open(self, _name: InterfaceName) -> Backend:
+        return self.backend
+
+
+async def test_makes_the_interface_and_notes_that_first() -> None:
+    made = Made()
+    assert made.keeper.kind is None
+    made.backend.fail("create", Unavailable("no"))
+    with pytest.raises(Unavailable):
+        await made.keeper.open()
+    assert WG0 in made.system.owned
+    await made.keeper.open()
+    assert made.keeper.kind is BackendKind.USERSPACE
+    assert made.backend.mtus[WG0] == 1420
+
+
+async def test_adopts_what_the_journal_says_is_ours_whatever_its_key() -> None:
+    made = Made()
+    await made.backend.create(WG0, 1420)
+    await made.system.prepare(WG0)
+    await made.keeper.open()
+    made.engine.map_arrived(network_map(), clock.now())
+    await made.keeper.reconcile()
+    assert made.backend.devices[WG0].private_key == private_key(1)
+    assert made.backend.count["create"] == 1
+
+
+async def test_a_second_turn_changes_nothing() -> None:
+    made = Made()
+    await made.keeper.open()
+    made.engine.map_arrived(network_map(2, 3), clock.now())
+    await made.keeper.reconcile()
+    before = made.backend.count["apply"], made.system.count["apply"]
+    await made.keeper.reconcile()
+    assert (made.backend.count["apply"], made.system.count["apply"]) == before
+
+
+async def test_a_thousand_peers_are_one_change() -> None:
+    made = Made()
+    await made.keeper.open()
+    made.engine.map_arrived(network_map(*range(2, 1002)), clock.now())
+    await made.keeper.reconcile()
+    assert len(made.backend.devices[WG0].peers) == 1000
+    assert len(made.backend.changes) == 1
+
+
+async def test_nothing_is_done_before_it_is_open_or_after_it_was_removed() -> None:
+    made = Made()
+    made.engine.map_arrived(network_map(2), clock.now())
+    await made.keeper.reconcile()
+    await made.keeper.refresh()
+    await made.keeper.remove()
+    await made.keeper.close()
+    assert not made.backend.count
+    made = Made()
+    await made.keeper.open()
+    made.engine.map_arrived(network_map(2), clock.now())
+    await made.keeper.remove()
+    await made.keeper.reconcile()
+    await made.keeper.refresh()
+    assert not made.backend.devices
+    await made.keeper.close()
+    assert made.backend.closed
+
+
+async def test_an_interface_that_vanishes_at_once_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Made()
+    await made.keeper.open()
+
+    async def nothing(_name: InterfaceName) -> None:
+        return None
+
+    monkeypatch.setattr(made.backend, "read", nothing)
+    made.backend.kill(WG0)
+    with pytest.raises(NotFound, match="vanished"):
+        await made.keeper.reconcile()
+
+
+async def test_a_fault_is_said_once_and_its_end_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    made = Made()
+    await made.keeper.open()
+    made.engine.map_arrived(network_map(2), clock.now())
+    await made.keeper.reconcile()
+    made.backend.fail("read", Unavailable("busy"), times=2)
+    running = asyncio.create_task(made.keeper.run())
+    await until(lambda: bool(made.keeper.problem))
+    assert made.keeper.problem == "busy"
+    for _ in range(100):
+        made.keeper.wake()
+        await asyncio.sleep(0)
+    await until(lambda: made.keeper.problem == "", "the end of the fault")
+    running.cancel()
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("busy" in text for text in said) == 1
+    assert sum("as it should be again" in text for text in said) == 1
+
+
+async def test_what_only_the_user_can_put_right_ends_it_before_it_was_up_only() -> None:
+    made = Made()
+    await made.keeper.open()
+    made.engine.map_arrived(network_map(2), clock.now())
+    made.system.fail("apply", Conflict("overlap"))
+    with pytest.raises(Conflict):
+        await made.keeper.run()
+    await made.keeper.reconcile()
+    made.system.fail("apply", Conflict("overlap"))
+    made.keeper.wake(host_changed=True)
+    running = asyncio.create_task(made.keeper.run())
+    await until(lambda: made.keeper.problem == "overlap")
+    assert not running.done()
+    running.cancel()
+
+
+async def test_a_status_of_a_device_that_cannot_be_read_is_the_old_one() -> None:
+    made = Made()
+    await made.keeper.open()
+    made.engine.map_arrived(network_map(2), clock.now())
+    await made.keeper.reconcile()
+    await made.keeper.refresh()
+    before = made.engine.device
+    made.backend.fail("read", Unavailable("busy"))
+    await made.keeper.refresh()
+    assert made.engine.device is before
+    made.backend.kill(WG0)
+    await made.keeper.refresh()
+    assert made.engine.device is before
+
+
+async def test_a_change_of_the_host_applies_again() -> None:
+    made = Made()
+    await made.keeper.open()
+    made.engine.map_arrived(network_map(2), clock.now())
+    await made.keeper.reconcile()
+    made.keeper.wake(host_changed=True)
+    await made.keeper.reconcile()
+    assert made.system.count["apply"] == 2
+
+
+async def test_the_exit_nodes_trouble_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    made = Made(msgspec.structs.replace(SETTINGS, exit_policy=ExitPolicy.parse("host-2")))
+    await made.keeper.open()
+    made.engine.map_arrived(network_map(3), clock.now())
+    await made.keeper.reconcile()
+    await made.keeper.reconcile()
+    made.engine.map_arrived(network_map(2, 3, exit_node=2), clock.now())
+    await made.keeper.reconcile()
+    said = [record.getMessage() for record in caplog.records if "exit node" in record.getMessage()]
+    assert said == ["exit node: no peer is called host-2", "exit node: in order again"]
+    assert made.backend.devices[WG0].peers[public_key(2)].allowed_ips > frozenset(peer(2).addresses)

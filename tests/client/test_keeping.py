@@ -1,0 +1,89 @@
+import asyncio
+import logging
+
+import pytest
+
+from tests.client.conftest import until
+from tests.samples import NETWORK, peer, private_key, public_key
+from wireguard_mesh.client import clock
+from wireguard_mesh.client.keeping import Keeper
+from wireguard_mesh.client.state import ClientState, StateFolder
+from wireguard_mesh.model.errors import Unavailable
+from wireguard_mesh.model.peers import NetworkMap
+
+STATE = ClientState(private_key=private_key(1), server_public_key=public_key(9))
+MAP = NetworkMap(epoch="e", revision=1, network=NETWORK, me=peer(1), peers={})
+
+
+@pytest.fixture
+def folder(tmp_path: object) -> StateFolder:
+    return StateFolder.at(tmp_path)  # type: ignore[arg-type]  # pytest's own type is a Path
+
+
+def made(folder: StateFolder) -> Keeper:
+    folder.save(STATE)
+    return Keeper(folder, STATE, clock.now)
+
+
+async def test_writes_what_changed_soon(folder: StateFolder) -> None:
+    keeper = made(folder)
+    running = asyncio.create_task(keeper.run())
+    keeper.change(peer_id="peer-000001")
+    keeper.keep_map(MAP)
+    await until(lambda: folder.load() == keeper.state and keeper.last_map() == MAP)
+    running.cancel()
+
+
+async def test_writes_nothing_that_did_not_change(folder: StateFolder) -> None:
+    keeper = made(folder)
+    before = folder.path.stat().st_mtime_ns
+    keeper.change(peer_id="")
+    keeper.write()
+    assert folder.path.stat().st_mtime_ns == before
+    assert keeper.last_map() is None
+
+
+async def test_a_map_of_an_unknown_server_is_not_kept(folder: StateFolder) -> None:
+    state = ClientState(private_key=private_key(1))
+    keeper = Keeper(folder, state, clock.now)
+    keeper.keep_map(MAP)
+    keeper.write()
+    assert not folder.map_path.exists()
+
+
+async def test_a_full_disk_is_said_once_and_tried_again(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("wireguard_mesh.client.keeping._RETRY", 0.01)
+    keeper = made(folder)
+    save, calls = folder.save, [0]
+
+    def sometimes(state: ClientState) -> None:
+        calls[0] += 1
+        if calls[0] < 3:
+            raise Unavailable("no room")
+        save(state)
+
+    monkeypatch.setattr(folder, "save", sometimes)
+    running = asyncio.create_task(keeper.run())
+    keeper.change(peer_id="peer-000001")
+    await until(lambda: keeper.problem == "no room")
+    await until(lambda: keeper.problem == "")
+    running.cancel()
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["no room; going on without", "the state can be written again"]
+    assert folder.load() == keeper.state
+
+
+async def test_what_is_forgotten_is_not_written_again(folder: StateFolder) -> None:
+    keeper = made(folder)
+    keeper.change(peer_id="peer-000001")
+    keeper.keep_map(MAP)
+    keeper.write()
+    keeper.forget()
+    keeper.write()
+    state = folder.load()
+    assert state is not None
+    assert state.peer_id == ""
+    assert not folder.map_path.exists()

@@ -1,0 +1,124 @@
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from wireguard_mesh.client.local_server import MAX_CALLERS, LocalServer
+from wireguard_mesh.model.errors import NotFound, Unavailable
+from wireguard_mesh.protocol import local
+
+OTHER_USER = os.getuid() + 1
+
+
+class Handler:
+    """Says `done` with the request's name; `down` waits until it is let go; `set` fails."""
+
+    def __init__(self) -> None:
+        self.release = asyncio.Event()
+        self.waiting = 0
+
+    async def __call__(self, request: local.Request) -> local.Answer:
+        if isinstance(request, local.DownRequest):
+            self.waiting += 1
+            await self.release.wait()
+        if isinstance(request, local.SetRequest):
+            raise NotFound("nothing there", "look elsewhere")
+        return local.Done(type(request).__name__)
+
+
+@pytest.fixture
+async def handler(tmp_path: Path) -> AsyncIterator[Handler]:
+    made = Handler()
+    server = LocalServer(tmp_path / "wg0.sock", made)
+    await server.open()
+    yield made
+    made.release.set()
+    await server.close()
+
+
+async def talk(path: Path, sent: bytes) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(sent)
+    writer.write_eof()
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def test_answers_one_line_and_closes(handler: Handler, tmp_path: Path) -> None:
+    answer = await talk(tmp_path / "wg0.sock", b'{"type":"status"}\n')
+    assert local.answer.decode(answer) == local.Done("StatusRequest")
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [(b"nonsense\n", "invalid_value"), (b"x" * 10_000 + b"\n", "invalid_value"), (b'{"type":"set"}\n', "not_found")],
+)
+async def test_what_it_cannot_do_it_refuses(handler: Handler, tmp_path: Path, sent: bytes, code: str) -> None:
+    answer = local.answer.decode(await talk(tmp_path / "wg0.sock", sent))
+    assert isinstance(answer, local.Refused)
+    assert answer.code == code
+
+
+async def test_a_caller_that_says_nothing_gets_nothing(handler: Handler, tmp_path: Path) -> None:
+    assert await talk(tmp_path / "wg0.sock", b"") == b""
+
+
+async def test_everybody_may_ask_but_only_its_user_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = Handler()
+    handler.release.set()
+    monkeypatch.setattr("wireguard_mesh.client.local_server.ROOT", -1)
+    server = LocalServer(tmp_path / "wg0.sock", handler, own_uid=OTHER_USER)
+    await server.open()
+    assert (tmp_path / "wg0.sock").stat().st_mode & 0o777 == 0o666
+    status = local.answer.decode(await talk(tmp_path / "wg0.sock", b'{"type":"status"}\n'))
+    assert status == local.Done("StatusRequest")
+    refused = local.answer.decode(await talk(tmp_path / "wg0.sock", b'{"type":"down"}\n'))
+    assert isinstance(refused, local.Refused)
+    assert refused.code == "not_permitted"
+    assert handler.waiting == 0
+    await server.close()
+
+
+async def test_too_many_at_once_are_turned_away(handler: Handler, tmp_path: Path) -> None:
+    path = tmp_path / "wg0.sock"
+    callers = [asyncio.create_task(talk(path, b'{"type":"down"}\n')) for _ in range(MAX_CALLERS)]
+    async with asyncio.timeout(10):
+        while handler.waiting < MAX_CALLERS:  # noqa: ASYNC110  # counts others' tasks
+            await asyncio.sleep(0.005)
+    with contextlib.suppress(ConnectionResetError):
+        assert await talk(path, b'{"type":"status"}\n') == b""
+    handler.release.set()
+    assert all(await asyncio.gather(*callers))
+
+
+async def test_closing_lets_those_who_wait_have_their_answer(tmp_path: Path) -> None:
+    handler = Handler()
+    server = LocalServer(tmp_path / "wg0.sock", handler)
+    await server.open()
+    caller = asyncio.create_task(talk(tmp_path / "wg0.sock", b'{"type":"down"}\n'))
+    async with asyncio.timeout(10):
+        while not handler.waiting:  # noqa: ASYNC110  # counts another's task
+            await asyncio.sleep(0.005)
+    asyncio.get_running_loop().call_later(0.01, handler.release.set)
+    await server.close()
+    assert local.answer.decode(await caller) == local.Done("DownRequest")
+    assert not (tmp_path / "wg0.sock").exists()
+
+
+async def test_the_socket_of_a_dead_agent_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "wg0.sock").touch()
+    server = LocalServer(tmp_path / "wg0.sock", Handler())
+    await server.open()
+    assert await talk(tmp_path / "wg0.sock", b'{"type":"status"}\n')
+    await server.close()
+
+
+async def test_a_socket_that_cannot_be_is_said(tmp_path: Path) -> None:
+    server = LocalServer(tmp_path / "no" / "wg0.sock", Handler())
+    with pytest.raises(Unavailable, match="cannot be opened"):
+        await server.open()
+    await server.close()

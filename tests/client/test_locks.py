@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import pytest
+
+from wireguard_mesh.client.locks import Lock, make_directory
+from wireguard_mesh.model.errors import Conflict, NotPermitted, Unavailable
+
+
+def test_one_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "wg0.lock"
+    first = Lock(path, "an agent runs")
+    with pytest.raises(Conflict, match=r"an agent runs \(process \d+\)"):
+        Lock(path, "an agent runs")
+    first.release()
+    Lock(path, "an agent runs").release()
+    assert path.exists()
+
+
+def test_a_lock_that_cannot_be_is_said(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="cannot be opened"):
+        Lock(tmp_path / "no" / "wg0.lock", "x")
+
+
+def test_makes_the_directory_for_every_user_to_enter(tmp_path: Path) -> None:
+    made = tmp_path / "a" / "b"
+    make_directory(made)
+    make_directory(made)
+    assert made.stat().st_mode & 0o111
+
+
+def test_a_directory_that_cannot_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotPermitted, match="root"):
+        make_directory(tmp_path / "file" / "x")

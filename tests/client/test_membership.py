@@ -1,0 +1,237 @@
+"""Membership against a control that is scripted: no network, and time that the test turns."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from tests.client.conftest import until
+from tests.samples import NETWORK, peer
+from wireguard_mesh.client import clock
+from wireguard_mesh.client.control import Control, NotRegistered, ServerRefused
+from wireguard_mesh.client.dial import Dialer
+from wireguard_mesh.client.http import HttpClient
+from wireguard_mesh.client.membership import Intervals, Machine, Membership
+from wireguard_mesh.model.endpoints import Endpoint
+from wireguard_mesh.model.errors import MeshError, Unavailable
+from wireguard_mesh.model.peers import NetworkMap
+from wireguard_mesh.model.servers import ServerAddress
+from wireguard_mesh.protocol import api
+
+ONE = Machine(hostname="one", os="linux", version="1")
+
+
+def snapshot(revision: int, *numbers: int) -> api.MapUpdate:
+    return api.MapUpdate(
+        kind=api.UpdateKind.SNAPSHOT,
+        epoch="e",
+        revision=revision,
+        network=NETWORK,
+        me=peer(1),
+        upsert=tuple(map(peer, numbers)),
+    )
+
+
+@dataclass
+class Script:
+    """A control that answers as it is told; a question about the map stays open until there is an answer."""
+
+    http: HttpClient = field(default_factory=lambda: HttpClient(Dialer(ServerAddress("http", "127.0.0.1", 9))))
+    calls: list[tuple[str, Any]] = field(default_factory=list)
+    faults: dict[str, list[MeshError]] = field(default_factory=dict)
+    updates: asyncio.Queue[api.MapUpdate] = field(default_factory=asyncio.Queue)
+
+    def note(self, name: str, what: Any) -> None:
+        self.calls.append((name, what))
+        if self.faults.get(name):
+            raise self.faults[name].pop(0)
+
+    def count(self, name: str) -> int:
+        return sum(called == name for called, _ in self.calls)
+
+    async def register(self, request: api.RegisterRequest) -> api.RegisterResponse:
+        self.note("register", request)
+        return api.RegisterResponse(peer_id=peer(1).id, map=snapshot(1, 2), heartbeat_seconds=30, offline_seconds=120)
+
+    async def heartbeat(self, request: api.HeartbeatRequest) -> api.HeartbeatResponse:
+        self.note("heartbeat", request)
+        return api.HeartbeatResponse(epoch="e", revision=1, time=0)
+
+    async def map(self, since: api.Since | None, wait: int) -> api.MapUpdate:
+        assert wait == 60
+        self.note("map", since)
+        return await self.updates.get()
+
+    async def leave(self) -> None:
+        self.note("leave", None)
+
+
+class Made:
+    """A membership, and what it told."""
+
+    def __init__(self, *, heartbeat: float = 1000.0, is_member: bool = False) -> None:
+        self.script = Script()
+        self.machine = ONE
+        self.maps: list[NetworkMap] = []
+        self.troubles = 0
+        self.membership = Membership(
+            cast(Control, self.script),
+            lambda: self.machine,
+            Intervals(heartbeat, 60.0),
+            clock.now,
+            on_map=self.maps.append,
+            on_trouble=self.trouble,
+            is_member=is_member,
+        )
+        self.task: asyncio.Task[None] | None = None
+
+    def trouble(self) -> None:
+        self.troubles += 1
+
+    async def run_until(self, condition: Callable[[], bool]) -> None:
+        if self.task is None:
+            self.task = asyncio.create_task(self.membership.run())
+        await until(condition)
+
+    async def end(self) -> None:
+        assert self.task is not None
+        self.task.cancel()
+        await asyncio.wait([self.task])
+
+
+async def test_registers_then_follows_from_what_it_has() -> None:
+    made = Made()
+    await made.run_until(lambda: made.script.count("map") == 1)
+    assert [name for name, _ in made.script.calls] == ["register", "map"]
+    assert made.script.calls[1][1] == api.Since("e", 1)
+    assert set(made.maps[0].peers) == {peer(2).public_key}
+    await made.end()
+
+
+async def test_changes_arrive_as_they_come() -> None:
+    made = Made()
+    delta = api.MapUpdate(kind=api.UpdateKind.DELTA, epoch="e", revision=2, upsert=(peer(3),))
+    made.script.updates.put_nowait(delta)
+    await made.run_until(lambda: len(made.maps) == 2)
+    assert set(made.maps[1].peers) == {peer(2).public_key, peer(3).public_key}
+    assert made.membership.map_received > 0
+    await until(lambda: made.script.calls[-1] == ("map", api.Since("e", 2)))
+    await made.end()
+
+
+async def test_an_answer_without_news_is_no_map_and_no_busy_loop() -> None:
+    made = Made()
+    for _ in range(50):
+        made.script.updates.put_nowait(api.MapUpdate(kind=api.UpdateKind.CURRENT, epoch="e", revision=1))
+    await made.run_until(lambda: made.script.updates.qsize() < 50)
+    await asyncio.sleep(0.05)
+    assert made.script.updates.qsize() == 49
+    assert len(made.maps) == 1
+    await made.end()
+
+
+async def test_an_update_that_does_not_follow_asks_for_the_whole_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wireguard_mesh.client.membership._SHORTEST_POLL", 0.0)
+    made = Made()
+    made.script.updates.put_nowait(api.MapUpdate(kind=api.UpdateKind.DELTA, epoch="other", revision=2))
+    await made.run_until(lambda: made.script.count("map") == 2)
+    assert made.script.calls[-1] == ("map", None)
+    made.script.updates.put_nowait(snapshot(5, 4))
+    await until(lambda: len(made.maps) == 2)
+    assert set(made.maps[1].peers) == {peer(4).public_key}
+    await made.end()
+
+
+async def test_beats_in_its_interval() -> None:
+    made = Made(heartbeat=0.01)
+    await made.run_until(lambda: made.script.count("heartbeat") >= 3)
+    assert made.script.calls[-1][1] == api.HeartbeatRequest()
+    await made.end()
+
+
+async def test_tells_what_changed_and_only_that() -> None:
+    made = Made()
+    await made.run_until(lambda: made.script.count("map") == 1)
+    endpoint = Endpoint.parse("192.0.2.1:51820")
+    made.machine = Machine(hostname="one", os="linux", version="1", endpoints=(endpoint,))
+    made.membership.announce()
+    await until(lambda: made.script.count("heartbeat") == 1)
+    assert ("heartbeat", api.HeartbeatRequest(endpoints=(endpoint,))) in made.script.calls
+    await made.end()
+
+
+async def test_a_new_name_is_registered() -> None:
+    made = Made()
+    await made.run_until(lambda: made.script.count("map") == 1)
+    made.machine = Machine(hostname="two", os="linux", version="1")
+    made.membership.announce()
+    await until(lambda: made.script.count("register") == 2)
+    await made.end()
+
+
+async def test_announcing_asks_for_the_map_on_a_new_connection() -> None:
+    made = Made()
+    await made.run_until(lambda: made.script.count("map") == 1)
+    made.membership.announce()
+    await until(lambda: made.script.count("map") == 2)
+    await made.end()
+
+
+async def test_registers_again_when_the_server_forgot_it() -> None:
+    made = Made(heartbeat=0.01)
+    made.script.faults["heartbeat"] = [NotRegistered("who?")]
+    await made.run_until(lambda: made.script.count("register") == 2)
+    await made.end()
+
+
+async def test_a_fault_is_said_once_and_its_end_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wireguard_mesh.client.membership._RETRY", _at_once())
+    caplog.set_level(logging.INFO)
+    made = Made()
+    made.script.faults["register"] = [Unavailable("refused by .1"), Unavailable("refused by .2"), Unavailable("x")]
+    await made.run_until(lambda: made.script.count("map") == 1)
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("trying again" in text for text in said) == 1
+    assert sum("answers again" in text for text in said) == 1
+    assert made.troubles == 1
+    assert made.membership.contact.works
+    await made.end()
+
+
+async def test_a_refusal_ends_a_first_join() -> None:
+    made = Made()
+    made.script.faults["register"] = [ServerRefused("closed")]
+    with pytest.raises(ServerRefused):
+        await made.membership.run()
+
+
+async def test_a_refusal_does_not_end_a_membership(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wireguard_mesh.client.membership._RETRY", _at_once())
+    made = Made(is_member=True)
+    made.script.faults["register"] = [ServerRefused("closed")]
+    await made.run_until(lambda: made.script.count("map") == 1)
+    await made.end()
+
+
+@pytest.mark.parametrize("fault", [[], [NotRegistered("who?")]])
+async def test_leaving_is_for_good(fault: list[MeshError]) -> None:
+    made = Made(heartbeat=0.05)
+    made.script.faults["leave"] = list(fault)
+    await made.run_until(lambda: made.script.count("map") == 1)
+    await made.membership.leave()
+    made.script.faults["heartbeat"] = [NotRegistered("who?")]
+    assert made.task is not None
+    async with asyncio.timeout(10):
+        await made.task
+    assert made.script.count("register") == 1
+
+
+def _at_once() -> object:
+    from wireguard_mesh.core.backoff import Backoff
+
+    return Backoff(first=0.001, longest=0.001)
