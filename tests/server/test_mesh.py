@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from tests.core.samples import public_key
@@ -118,3 +120,20 @@ async def test_who_left_is_not_heard_of_any_more(server: Server) -> None:
     assert server.mesh.last_heard(public_key(ANN)) == 0.0
     with pytest.raises(NotFound):
         await server.mesh.heartbeat(Heartbeat(public_key=public_key(ANN), signed=True))
+
+
+async def test_comings_and_goings_are_logged_once(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "wireguard_mesh.server.mesh")
+    joined = await server.join(ANN)
+    await server.join(ANN)
+    await sweep_for(server, 140)
+    for _ in range(2):
+        await server.signed(ANN, "POST", "/v1/heartbeat", {})
+    await server.signed(ANN, "DELETE", "/v1/peer")
+    who = f"id={joined.peer_id} hostname=host-1 address=10.100.0.1"
+    assert [record.message for record in caplog.records] == [
+        f"peer joined {who}",
+        f"peer is offline {who}",
+        f"peer is back {who}",
+        f"peer left {who}",
+    ]

@@ -73,6 +73,7 @@ class Mesh:
         allocate: bool = True,
     ) -> Record:
         """Join, or say anew what a machine is. Raises `NotPermitted`, `Exhausted`, `Unavailable`, `NotFound`."""
+        known = public_key in self.snapshot.records
         record = await self._writer.submit(
             Register(
                 public_key=public_key,
@@ -87,6 +88,8 @@ class Mesh:
             )
         )
         self._liveness.heard(public_key, self._clock.monotonic(), self._clock.wall())
+        if not known:
+            _log_peer("peer joined", record)
         return record
 
     async def heartbeat(self, command: Heartbeat) -> None:
@@ -96,13 +99,16 @@ class Mesh:
         """
         record = self.snapshot.record(command.public_key)
         if heartbeat_changes(record, command):
-            await self._writer.submit(command)
+            after = await self._writer.submit(command)
+            if not record.peer.online:
+                _log_peer("peer is back", after)
         self._liveness.heard(command.public_key, self._clock.monotonic(), self._clock.wall())
 
     async def leave(self, public_key: PublicKey, *, signed: bool) -> None:
         """A peer goes for good. Raises `NotFound`, `NotPermitted`, `Unavailable`."""
-        await self._writer.submit(Leave(public_key=public_key, signed=signed))
+        record = await self._writer.submit(Leave(public_key=public_key, signed=signed))
         self._liveness.forget(public_key)
+        _log_peer("peer left", record)
 
     def map(self, public_key: PublicKey, since: Since | None) -> MapUpdate:
         """What changed for a peer. Raises `NotFound`."""
@@ -160,9 +166,14 @@ class Mesh:
         try:
             record = await self._writer.submit(MarkOffline(public_key=key))
             if self._liveness.went_offline(key, asked):
-                log.info("peer is offline id=%s hostname=%s", record.peer.id, record.peer.hostname)
+                _log_peer("peer is offline", record)
             else:
                 # It was heard while the batch was written.
                 await self._writer.submit(Heartbeat(public_key=key, signed=record.signed))
         except MeshError as error:
             log.debug("not marked offline, the next sweep tries again: %s", error)
+
+
+def _log_peer(event: str, record: Record) -> None:
+    peer = record.peer
+    log.info("%s id=%s hostname=%s address=%s", event, peer.id, peer.hostname, peer.ipv4)
