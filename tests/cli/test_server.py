@@ -270,7 +270,7 @@ def register_until_killed(port: int, keys: Iterator[int], ledger: Ledger, target
 def test_no_acknowledged_registration_is_lost_and_no_address_given_twice(tmp_path: Path) -> None:
     ledger = Ledger()
     for turn in range(TURNS):
-        with started(tmp_path) as process:
+        with started(tmp_path, "-log-level", "warning") as process:  # nobody reads its log here
             check(process.peers(), ledger.acknowledged)
             target = len(ledger.acknowledged) + KILL_AFTER
             ledger.enough.clear()
@@ -285,7 +285,7 @@ def test_no_acknowledged_registration_is_lost_and_no_address_given_twice(tmp_pat
             process.popen.kill()
             for thread in threads:
                 thread.join()
-    with started(tmp_path) as process:
+    with started(tmp_path, "-log-level", "warning") as process:
         check(process.peers(), ledger.acknowledged)
         for key, known in list(ledger.acknowledged.items())[:10]:
             _, again = process.ask("POST", "/register", {"public_key": key})
