@@ -36,6 +36,10 @@ async def until(condition: Callable[[], bool], what: str = "it") -> None:
             await asyncio.sleep(0.005)
 
 
+def _failure(task: asyncio.Task[None]) -> BaseException:
+    return (None if task.cancelled() else task.exception()) or RuntimeError("the server ended before it was ready")
+
+
 class RealServer:
     """A vpn-server on loopback, that can be stopped and started again with all that it knows."""
 
@@ -53,9 +57,8 @@ class RealServer:
         settings = load_settings(flags, {})
         ready: asyncio.Future[Running] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(run_server(settings, ready.set_result))
-        done, _ = await asyncio.wait([self._task, ready], return_when=asyncio.FIRST_COMPLETED)
-        if self._task in done:
-            await self._task
+        self._task.add_done_callback(lambda task: ready.done() or ready.set_exception(_failure(task)))
+        await ready
         self._port = ready.result().listen.port
 
     async def stop(self) -> None:

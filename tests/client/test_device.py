@@ -40,7 +40,7 @@ class Made:
 
 async def test_makes_the_interface_and_notes_that_first() -> None:
     made = Made()
-    assert made.keeper.kind is None
+    assert not made.keeper.kind
     made.backend.fail("create", Unavailable("no"))
     with pytest.raises(Unavailable):
         await made.keeper.open()

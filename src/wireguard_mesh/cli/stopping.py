@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from wireguard_mesh.cli.place import Place
 from wireguard_mesh.client.local_client import NoAgent, ask
 from wireguard_mesh.client.state import ClientState
-from wireguard_mesh.model.errors import InvalidValue, MeshError
+from wireguard_mesh.model.errors import InvalidValue, MeshError, Unsupported
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.protocol import local
+
+if TYPE_CHECKING:
+    from wireguard_mesh.wireguard.interface import Backend
 
 
 def take_down(place: Place) -> None:
@@ -66,11 +70,20 @@ def _take_down_without_agent(place: Place, state: ClientState | None, interface:
 async def _remove(place: Place, state: ClientState | None, interface: InterfaceName) -> bool:
     from wireguard_mesh.client.teardown import take_down as remove
     from wireguard_mesh.system.linux import LinuxSystem
-    from wireguard_mesh.wireguard.choose import choose
 
-    backend, system = await choose(interface), LinuxSystem(Path(place.directory))
+    backend, system = await _backend(interface), LinuxSystem(Path(place.directory))
     try:
         return await remove(interface, state, backend, system)
     finally:
-        await backend.close()
+        if backend is not None:
+            await backend.close()
         await system.close()
+
+
+async def _backend(interface: InterfaceName) -> Backend | None:
+    from wireguard_mesh.wireguard.choose import choose
+
+    try:
+        return await choose(interface)
+    except Unsupported:
+        return None  # what was set in the system can be undone all the same

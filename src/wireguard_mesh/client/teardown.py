@@ -24,12 +24,15 @@ from wireguard_mesh.system.interface import System
 from wireguard_mesh.wireguard.interface import Backend
 
 
-async def take_down(interface: InterfaceName, state: ClientState | None, backend: Backend, system: System) -> bool:
+async def take_down(
+    interface: InterfaceName, state: ClientState | None, backend: Backend | None, system: System
+) -> bool:
     """Undo all that an agent set for the interface, and remove it. False if nothing of ours stands.
 
+    `backend` None: this machine has no WireGuard, so no such interface either.
     Raises `Conflict` if the interface is not ours.
     """
-    device = await backend.read(interface)
+    device = await backend.read(interface) if backend else None
     is_noted = await system.owns(interface)
     is_ours = is_noted or (device is not None and state is not None and device.private_key == state.private_key)
     if not is_ours:
@@ -37,7 +40,8 @@ async def take_down(interface: InterfaceName, state: ClientState | None, backend
             raise Conflict(f"the interface {interface} is not ours, so it is left alone")
         return False
     await system.undo(interface)
-    await backend.remove(interface)
+    if backend is not None:
+        await backend.remove(interface)
     return True
 
 

@@ -1,0 +1,57 @@
+"""An agent that only answers: what the commands ask it is kept."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from wireguard_mesh.protocol import local
+from wireguard_mesh.protocol.codec import encode
+
+
+@dataclass
+class AnsweringAgent:
+    """Gives `answer` to every request, and keeps them. Its folder is the commands' `-config`."""
+
+    folder: Path
+    answer: local.Answer = field(default_factory=local.Done)
+    requests: list[local.Request] = field(default_factory=list)
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A runtime directory of the test's own; nothing of the machine's is touched."""
+    monkeypatch.setattr("wireguard_mesh.cli.place.runtime_directory", lambda *_: str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def agent(runtime: Path) -> Iterator[AnsweringAgent]:
+    made = AnsweringAgent(runtime)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(runtime / "wg0.sock"))
+    listener.listen()
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                line = connection.recv(local.MAX_REQUEST)
+                if not line:
+                    return
+                made.requests.append(local.request.decode(line))
+                connection.sendall(encode(made.answer) + b"\n")
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield made
+    with socket.socket(socket.AF_UNIX) as last:
+        last.connect(str(runtime / "wg0.sock"))
+    thread.join()
+    listener.close()

@@ -1,0 +1,77 @@
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.cli.conftest import AnsweringAgent
+from tests.protocol.test_local import STATUS
+from tests.samples import NETWORK, peer, private_key, public_key
+from wireguard_mesh.cli import showing
+from wireguard_mesh.cli.place import Place
+from wireguard_mesh.client.local_client import NoAgent
+from wireguard_mesh.client.state import ClientState, StateFolder
+from wireguard_mesh.model.errors import NotFound, Unsupported
+from wireguard_mesh.model.names import Hostname, InterfaceName
+from wireguard_mesh.model.peers import NetworkMap
+from wireguard_mesh.model.servers import ServerAddress
+from wireguard_mesh.protocol.local import State
+
+
+def test_finds_a_peer_by_what_people_call_it() -> None:
+    assert showing.find_peer(STATUS, "HOST-2").hostname == "host-2"
+    with pytest.raises(NotFound, match="no peer is called ghost"):
+        showing.find_peer(STATUS, "ghost")
+
+
+def test_two_of_one_name_are_told_apart_by_id() -> None:
+    twins = [msgspec.structs.replace(one, hostname=Hostname("twin")) for one in STATUS.peers[:2]]
+    with pytest.raises(NotFound, match=r"2 peers.*peer-000002, peer-000003"):
+        showing.find_peer(msgspec.structs.replace(STATUS, peers=tuple(twins)), "twin")
+
+
+def test_ping_becomes_the_systems(agent: AnsweringAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent.answer = STATUS
+    became: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda _program, words: became.append(words))
+    monkeypatch.setattr(shutil, "which", lambda _name: "/bin/ping")
+    showing.ping_peer(Place(agent.folder, None), "host-2", 3, is_ipv6=False)
+    showing.ping_peer(Place(agent.folder, None), "host-2", 1, is_ipv6=True)
+    assert became == [
+        ["/bin/ping", "-n", "-c", "3", "10.100.0.2"],
+        ["/bin/ping", "-n", "-c", "1", "fd01:2345:6789::2"],
+    ]
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    with pytest.raises(Unsupported, match="apt-get"):
+        showing.ping_peer(Place(agent.folder, None), "host-2", 3, is_ipv6=False)
+
+
+def test_no_address_yet(agent: AnsweringAgent) -> None:
+    agent.answer = msgspec.structs.replace(STATUS, ipv4=None, ipv6=None)
+    with pytest.raises(NotFound, match="no address"):
+        showing.print_addresses(Place(agent.folder, None), None, ipv4=True, ipv6=True)
+
+
+def test_exit_nodes_one_a_line(agent: AnsweringAgent, capsys: pytest.CaptureFixture[str]) -> None:
+    nodes = [msgspec.structs.replace(one, exit_node=True, exit_node_in_use=True) for one in STATUS.peers[:1]]
+    agent.answer = msgspec.structs.replace(STATUS, peers=tuple(nodes))
+    showing.print_exit_nodes(Place(agent.folder, None))
+    assert capsys.readouterr().out.split() == ["10.100.0.2", "host-2", "online", "in", "use"]
+
+
+def test_without_an_agent_disk_and_device_are_asked(runtime: Path) -> None:
+    folder = StateFolder(runtime)
+    with pytest.raises(NoAgent):
+        showing.current_status(Place(runtime, None))
+    state = ClientState(
+        private_key=private_key(1),
+        server=ServerAddress.parse("http://x"),
+        interface=InterfaceName("wgmt-none"),
+        peer_id="peer-000001",
+        server_public_key=public_key(9),
+    )
+    folder.save(state)
+    network_map = NetworkMap(epoch="e", revision=1, network=NETWORK, me=peer(1), peers={public_key(2): peer(2)})
+    folder.save_map(network_map, public_key(1), public_key(9))
+    status = showing.current_status(Place(runtime, None))
+    assert (status.state, status.interface, len(status.peers)) == (State.STOPPED, "wgmt-none", 1)

@@ -1,0 +1,31 @@
+"""What the agent answers is tried through its socket in `test_agent`; here are the corners."""
+
+from tests.client.conftest import Agents, RealServer, until
+from tests.samples import public_key
+from wireguard_mesh import __version__
+from wireguard_mesh.protocol import local
+
+
+async def test_the_status_of_an_agent_with_an_exit_node(server: RealServer, agents: Agents) -> None:
+    gate = agents.start(1, server.address, exit_node=True)
+    await gate.up()
+    one = agents.start(2, server.address, use_exit_node="host-1")
+    await one.up()
+    await until(lambda: one.agent.parts.engine.exit_node.key == public_key(1))
+    status = await one.status()
+    assert status.exit == local.ExitStatus(policy="host-1", in_use=status.peers[0].id)
+    assert status.peers[0].exit_node_in_use
+    assert (status.agent_version, status.hostname, status.map_revision) == (__version__, "host-2", 2)
+    assert (await gate.status()).exit.offered
+
+
+async def test_an_exit_node_is_named_only_if_it_is_one(server: RealServer, agents: Agents) -> None:
+    gate = agents.start(1, server.address, exit_node=True)
+    await gate.up()
+    one = agents.start(2, server.address, use_exit_node="off")
+    await one.up()
+    assert await one.ask(local.SetRequest(use_exit_node="host-1")) == local.Done()
+    assert one.agent.parts.engine.settings.exit_policy.peer == "host-1"
+    refused = await gate.ask(local.SetRequest(use_exit_node="host-2"))
+    assert isinstance(refused, local.Refused)
+    assert "offers no exit node" in refused.error
