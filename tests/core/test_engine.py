@@ -14,7 +14,7 @@ from wireguard_mesh.core.engine import IDLE_LOOK, LOOK_COST, Engine
 from wireguard_mesh.core.exit_nodes import ExitPolicy
 from wireguard_mesh.core.instant import Instant
 from wireguard_mesh.core.plan import plan
-from wireguard_mesh.core.sessions import FOLLOW_AFTER, REJECT_AFTER_TIME
+from wireguard_mesh.core.sessions import CALL_AFTER, FOLLOW_AFTER, REJECT_AFTER_TIME
 from wireguard_mesh.core.wanted import Settings
 from wireguard_mesh.model.devices import BackendKind, DeviceChange, ObservedDevice, ObservedPeer
 from wireguard_mesh.model.endpoints import Endpoint
@@ -91,10 +91,14 @@ def test_wants_nothing_before_the_first_map() -> None:
     assert not engine.is_alive(public_key(2), at(0))
 
 
-def test_the_peers_of_the_first_map_are_called_at_once() -> None:
+def test_the_peers_of_the_first_map_are_called_once_they_can_have_heard_of_us() -> None:
     bench = Bench()
     bench.engine.map_arrived(network_map(peer(2), peer(3)), at(0))
     bench.settle(0)
+    assert bench.peer(2).keepalive == 0
+    assert bench.peer(2).endpoint is None
+    assert bench.engine.next_look(at(0)) == CALL_AFTER
+    bench.settle(CALL_AFTER)
     assert bench.peer(2).keepalive == bench.peer(3).keepalive == 25
     assert bench.peer(2).endpoint == peer(2).endpoints[0]
 
@@ -106,6 +110,7 @@ def test_a_peer_that_comes_later_is_followed_after_a_while() -> None:
     bench.engine.map_arrived(network_map(peer(2), revision=2), at(10))
     bench.settle(10)
     assert bench.peer(2).keepalive == 0
+    assert bench.peer(2).endpoint is None
     assert bench.engine.next_look(at(10)) == 10 + FOLLOW_AFTER
     bench.settle(10 + FOLLOW_AFTER)
     assert bench.peer(2).keepalive == 25
@@ -159,7 +164,7 @@ def test_a_peer_that_left_the_map_leaves_the_device() -> None:
 def test_a_living_tunnel_of_an_adopted_device_keeps_where_it_roamed_to() -> None:
     bench = Bench()
     bench.engine.map_arrived(network_map(peer(2)), at(0))
-    bench.settle(0)
+    bench.settle(CALL_AFTER)
     roamed = Endpoint.parse("198.51.100.9:4242")
     bench.backend.see_peer(NAME, public_key(2), latest_handshake=at(1).wall, endpoint=roamed)
 
@@ -198,7 +203,7 @@ def test_links_reorder_the_candidates() -> None:
     bench = Bench()
     one = msgspec.structs.replace(peer(2), endpoints=(far, near))
     bench.engine.map_arrived(network_map(one), at(0))
-    bench.settle(0)
+    bench.settle(CALL_AFTER)
     assert bench.peer(2).endpoint == far
     bench.engine.links_changed([LAN], 1500, at(1))
     bench.settle(1)

@@ -15,7 +15,7 @@ import msgspec
 from wireguard_mesh.core import endpoints
 from wireguard_mesh.core.exit_nodes import ExitDecision, choose
 from wireguard_mesh.core.instant import Instant
-from wireguard_mesh.core.sessions import FOLLOW_AFTER, Session
+from wireguard_mesh.core.sessions import CALL_AFTER, FOLLOW_AFTER, Session
 from wireguard_mesh.core.wanted import ETHERNET_MTU, Settings, is_member, wanted_device, wanted_host
 from wireguard_mesh.model.devices import ObservedDevice, WantedDevice
 from wireguard_mesh.model.endpoints import Endpoint
@@ -51,7 +51,7 @@ class Engine:
     # Events
 
     def map_arrived(self, network_map: NetworkMap, now: Instant) -> None:
-        """The map is this from now on. Peers of the first one are called at once, later ones follow a little later."""
+        """The map is this from now on. Peers of the first one are called, later ones are left time to call."""
         before = self.map
         self.map = network_map
         for key in [key for key in self._sessions if key not in network_map.peers]:
@@ -59,7 +59,7 @@ class Engine:
         for key, peer in network_map.peers.items():
             session = self._sessions.get(key)
             if session is None or _is_back(before, peer, session, now):
-                start = now.monotonic + (FOLLOW_AFTER if before else 0.0)
+                start = now.monotonic + (FOLLOW_AFTER if before else CALL_AFTER)
                 session = self._sessions[key] = Session(start_at=start)
                 session.offer(self._ranked(peer), now)
                 if self.device is not None:

@@ -5,9 +5,11 @@ What WireGuard does by itself is left to it. It repeats an unanswered handshake 
 answers, and sees to it that of two peers one starts: when both start at once over a long round trip, each throws away
 the other's answer, and the first handshake takes many seconds.
 
-Who starts: the one that learns of the other in its first map, the newcomer, at once. The one that was there already
-waits `FOLLOW_AFTER`, by when the newcomer is ready to answer, should its own attempt have been lost. What makes
-WireGuard start is the persistent keepalive, when it changes from 0.
+Who starts: the one that learns of the other in its first map, the newcomer, after `CALL_AFTER`, by when those that were
+there have heard of it and can answer: behind a NAT its own attempt is the only one that can arrive, and a lost one costs
+`REKEY_TIMEOUT`. The one that was there already waits `FOLLOW_AFTER`, should the newcomer's attempt have been lost. What
+makes WireGuard start is the persistent keepalive, when it changes from 0; until then it has no endpoint either, so that
+no packet of a user starts the handshake too early.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from wireguard_mesh.model.endpoints import Endpoint
 
 REKEY_TIMEOUT: Final = 5.0  # WireGuard paper, section 6.1: seconds between two attempts at a handshake
 REJECT_AFTER_TIME: Final = 180.0  # the same: no session is used longer, so no younger handshake means no tunnel
+CALL_AFTER: Final = 0.1  # longer than the others take from the news of a newcomer to a device that answers
 FOLLOW_AFTER: Final = 0.3  # longer than a newcomer takes from its first map to a device that answers
 HEARD_FOR: Final = 60.0  # received bytes prove life as long; more than two keepalives of 25 s
 LONGEST_TRY: Final = 60.0  # seconds that an address is tried once all have been tried a few times
@@ -108,8 +111,8 @@ class Session:
         return now.monotonic >= self._started or self.alive(now)
 
     def endpoint(self, now: Instant) -> Endpoint | None:
-        """Where to send to; None: leave what WireGuard has."""
-        if self.alive(now) or self._position is None or not self._candidates:
+        """Where to send to; None: leave what WireGuard has, which is nothing before the start."""
+        if not self.starts(now) or self.alive(now) or self._position is None or not self._candidates:
             return None
         return self._candidates[min(self._position, len(self._candidates) - 1)]
 
