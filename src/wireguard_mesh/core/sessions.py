@@ -5,11 +5,11 @@ What WireGuard does by itself is left to it. It repeats an unanswered handshake 
 answers, and sees to it that of two peers one starts: when both start at once over a long round trip, each throws away
 the other's answer, and the first handshake takes many seconds.
 
-Who starts: the one that learns of the other in its first map, the newcomer, after `CALL_AFTER`, by when those that were
-there have heard of it and can answer: behind a NAT its own attempt is the only one that can arrive, and a lost one costs
-`REKEY_TIMEOUT`. The one that was there already waits `FOLLOW_AFTER`, should the newcomer's attempt have been lost. What
-makes WireGuard start is the persistent keepalive, when it changes from 0; until then it has no endpoint either, so that
-no packet of a user starts the handshake too early.
+Who starts: the one that learns of the other in its first map, the newcomer, after `CALL_AFTER`, by when those that
+were there have heard of it and can answer: behind a NAT its own attempt is the only one that can arrive, and a lost one
+costs `REKEY_TIMEOUT`. The one that was there already waits `FOLLOW_AFTER`, should the newcomer's attempt have been
+lost. What makes WireGuard start is the persistent keepalive, when it changes from 0; until then it has no endpoint
+either, so that no packet of a user starts the handshake too early.
 """
 
 from __future__ import annotations
