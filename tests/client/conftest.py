@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,16 +58,22 @@ class RealServer:
         settings = load_settings(flags, {})
         ready: asyncio.Future[Running] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(run_server(settings, ready.set_result))
-        self._task.add_done_callback(lambda task: ready.done() or ready.set_exception(_failure(task)))
+
+        def fail(task: asyncio.Task[None]) -> None:
+            if not ready.done():
+                ready.set_exception(_failure(task))
+
+        self._task.add_done_callback(fail)
         await ready
         self._port = ready.result().listen.port
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        """As an administrator does it: by the signal, which the server's own handler in this loop gets."""
+        task, self._task = self._task, None
+        if task is not None and not task.done():
+            signal.raise_signal(signal.SIGTERM)
+            async with asyncio.timeout(DEADLINE):
+                await task
 
 
 @pytest.fixture
