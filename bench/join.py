@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-from bench.mesh import Mesh, mesh
 from bench.report import Figure, median
-from lab import Host
+from lab import Host, Lab
+from lab.mesh import Mesh
 
 ROUNDS = 10
 PINGER = Path(__file__).with_name("pinger.py")
@@ -22,14 +22,15 @@ def measure() -> list[Figure]:
     """Ten machines join one after the other."""
     totals: list[float] = []
     stages: dict[str, list[float]] = {}
-    with mesh("bench-join") as network:
+    with Lab("bench-join") as lab:
+        network = Mesh(lab)
         network.join("existing")
         for number in range(ROUNDS):
-            total, parts = _join(network, network.lab.host(f"new{number}", network.lan))
+            total, parts = _join(network.server.url, lab.host(f"new{number}", network.lan))
             totals.append(total)
             for name, seconds in parts.items():
                 stages.setdefault(name, []).append(seconds)
-        python = [_start_of_python(network.server_host) for _ in range(ROUNDS)]
+        python = [_start_of_python(network.server.host) for _ in range(ROUNDS)]
     return [
         median("join", totals, "s", aim="< 1.0"),
         median("join: of that, bare start of Python", python, "s"),
@@ -37,11 +38,11 @@ def measure() -> list[Figure]:
     ]
 
 
-def _join(network: Mesh, host: Host) -> tuple[float, dict[str, float]]:
+def _join(url: str, host: Host) -> tuple[float, dict[str, float]]:
     pinger = host.start(sys.executable, PINGER, EXISTING)
     pinger.wait_for("ready")
     start = time.time()
-    agent = host.start("vpn-client", "-server", network.url, "-log-level", "debug")
+    agent = host.start("vpn-client", "-server", url, "-log-level", "debug")
     answered = float(pinger.wait_for(r"answered at (\S+)", timeout=30)[1])
     pinger.terminate()
     stages = {

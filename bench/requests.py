@@ -10,8 +10,8 @@ import msgspec
 
 from bench.http_load import Answers, request, send_all
 from bench.local_server import LocalServer, local_server
-from bench.mesh import usage
 from bench.report import Figure, median
+from bench.usage import usage
 from wireguard_mesh.model.keys import PrivateKey, PublicKey
 from wireguard_mesh.protocol import api, seed
 from wireguard_mesh.protocol.codec import encode

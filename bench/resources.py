@@ -7,10 +7,11 @@ the agent and its WireGuard hold them all, and try to reach them.
 import sys
 import time
 
-from bench.mesh import mesh, usage
 from bench.report import Figure
-from lab import Host, Process
+from bench.usage import usage
+from lab import Host, Lab, Process
 from lab.machine import ROOT
+from lab.mesh import Mesh
 
 SETTLE_SECONDS = 20
 IDLE_SECONDS = 60
@@ -21,13 +22,14 @@ FAKE_NETWORK = "198.51.100.0/24"
 
 def measure() -> list[Figure]:
     """The agent of one host, in a mesh of 5 and then of 1,005."""
-    with mesh("bench-resources") as network:
-        joined = [network.join(f"client{number}") for number in range(SMALL_MESH)]
-        for host, _ in joined:
-            host.route(FAKE_NETWORK, via=network.server_host.ipv4)  # which forwards nothing
-        host, agent = joined[0]
+    with Lab("bench-resources") as lab:
+        network = Mesh(lab)
+        clients = network.join(*(f"client{number}" for number in range(SMALL_MESH)))
+        for client in clients:
+            client.host.route(FAKE_NETWORK, via=network.server.host.ipv4)  # which forwards nothing
+        host, agent = clients[0].host, clients[0].process
         figures = _idle(agent, f"{SMALL_MESH} peers")
-        _register_fakes(network.server_host)
+        _register_fakes(network.server.host)
         _wait_for_peers(host, FAKE_PEERS)
         return figures + _idle(agent, f"{FAKE_PEERS} peers")
 

@@ -4,9 +4,9 @@ import statistics
 
 import msgspec
 
-from bench.mesh import mesh
 from bench.report import Figure
-from lab import Host
+from lab import Host, Lab
+from lab.mesh import Mesh
 
 ROUNDS = 5
 SECONDS = 3
@@ -16,9 +16,8 @@ HAND_PORT = 51999
 
 def measure() -> list[Figure]:
     """Both tunnels stand at once, and are measured in turn, so that noise of the machine meets both."""
-    with mesh("bench-throughput") as network:
-        a, _ = network.join("a")
-        b, _ = network.join("b")
+    with Lab("bench-throughput") as lab:
+        a, b = (client.host for client in Mesh(lab).join("a", "b"))
         _configure_by_hand(a, b)
         server = b.start("iperf3", "-s", "--forceflush")
         server.wait_for("Server listening")
