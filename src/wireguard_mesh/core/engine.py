@@ -24,7 +24,7 @@ from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.peers import NetworkMap, Peer
 
 IDLE_LOOK: Final = 15.0  # seconds between two looks at a device of which nothing is expected
-LOOK_COST: Final = 0.005  # seconds that a look stays away for each peer, so that big meshes cost no more than small
+LOOK_COST: Final = 0.01  # seconds for each peer between two looks that nothing hurries: at 1,000 peers 0.3 % of a core
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -60,7 +60,7 @@ class Engine:
             session = self._sessions.get(key)
             if session is None or _is_back(before, peer, session, now):
                 start = now.monotonic + (FOLLOW_AFTER if before else CALL_AFTER)
-                session = self._sessions[key] = Session(start_at=start)
+                session = self._sessions[key] = Session(start_at=start, is_withheld=before is None)
                 session.offer(self._ranked(peer), now)
                 if self.device is not None:
                     session.observe(self.device.peers.get(key), now)
