@@ -45,7 +45,8 @@ async def test_agents_find_each_other_and_one_calls_first(server: RealServer, ag
     other.system.addresses = [lan("192.0.2.2")]
     await other.up()
     await until(lambda: public_key(2) in one.backend.devices[WG0].peers)
-    await until(lambda: other.backend.devices[WG0].peers[public_key(1)].keepalive == 25)
+    await until(lambda: public_key(1) in other.backend.devices[WG0].peers)
+    assert other.backend.devices[WG0].peers[public_key(1)].keepalive == 25
     following = [change for change in one.backend.changes for peer in change.peers if peer.public_key == public_key(2)]
     assert following[0].peers[0].keepalive == 0
     await until(lambda: one.backend.devices[WG0].peers[public_key(2)].keepalive == 25)

@@ -64,6 +64,7 @@ async def test_adopts_what_the_journal_says_is_ours_whatever_its_key() -> None:
 async def test_a_second_turn_changes_nothing() -> None:
     made = Made()
     await made.keeper.open()
+    made.engine.map_arrived(network_map(), clock.now())
     made.engine.map_arrived(network_map(2, 3), clock.now())
     await made.keeper.reconcile()
     before = made.backend.count["apply"], made.system.count["apply"]
@@ -74,6 +75,7 @@ async def test_a_second_turn_changes_nothing() -> None:
 async def test_a_thousand_peers_are_one_change() -> None:
     made = Made()
     await made.keeper.open()
+    made.engine.map_arrived(network_map(), clock.now())
     made.engine.map_arrived(network_map(*range(2, 1002)), clock.now())
     await made.keeper.reconcile()
     assert len(made.backend.devices[WG0].peers) == 1000

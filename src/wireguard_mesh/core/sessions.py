@@ -8,8 +8,8 @@ the other's answer, and the first handshake takes many seconds.
 Who starts: the one that learns of the other in its first map, the newcomer, after `CALL_AFTER`, by when those that
 were there have heard of it and can answer: behind a NAT its own attempt is the only one that can arrive, and a lost one
 costs `REKEY_TIMEOUT`. The one that was there already waits `FOLLOW_AFTER`, should the newcomer's attempt have been
-lost. What makes WireGuard start is the persistent keepalive, when it changes from 0; until then it has no endpoint
-either, so that no packet of a user starts the handshake too early.
+lost. What makes WireGuard start is the persistent keepalive, when it changes from 0. A user's packet does so too, so
+the newcomer keeps the peer from its device until then.
 """
 
 from __future__ import annotations
@@ -36,12 +36,14 @@ class Session:
     """What is known of the tunnel to one peer. All times are monotonic seconds."""
 
     __slots__ = (
-        "_candidates", "_handshake", "_handshake_at", "_heard_at", "_is_unseen", "_position", "_received", "_started",
-        "_tries", "_try_until",
+        "_candidates", "_handshake", "_handshake_at", "_heard_at", "_is_unseen", "_is_withheld", "_position",
+        "_received", "_started", "_tries", "_try_until",
     )  # fmt: skip
 
-    def __init__(self, *, start_at: float) -> None:
+    def __init__(self, *, start_at: float, is_withheld: bool = False) -> None:
+        """`start_at`: when we may call the peer; `is_withheld`: it must not be in the device before, unless it is."""
         self._started = start_at
+        self._is_withheld = is_withheld
         self._candidates: tuple[Endpoint, ...] = ()
         self._position: int | None = 0
         self._tries = 0
@@ -65,6 +67,7 @@ class Session:
         was_unseen, self._is_unseen = self._is_unseen, False
         if seen is None:
             return
+        self._is_withheld = False
         self._note_signs_of_life(seen, now)
         if self.alive(now):
             self._position = None
@@ -110,9 +113,13 @@ class Session:
         """Whether we may start a handshake, and so keep the tunnel open."""
         return now.monotonic >= self._started or self.alive(now)
 
+    def is_withheld(self, now: Instant) -> bool:
+        """Whether the peer is still to be kept from the device."""
+        return self._is_withheld and now.monotonic < self._started
+
     def endpoint(self, now: Instant) -> Endpoint | None:
-        """Where to send to; None: leave what WireGuard has, which is nothing before the start."""
-        if not self.starts(now) or self.alive(now) or self._position is None or not self._candidates:
+        """Where to send to; None: leave what WireGuard has."""
+        if self.alive(now) or self._position is None or not self._candidates:
             return None
         return self._candidates[min(self._position, len(self._candidates) - 1)]
 

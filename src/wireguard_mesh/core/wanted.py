@@ -63,6 +63,8 @@ def wanted_device(
     peers: dict[PublicKey, WantedPeer] = {}
     for key, peer in network_map.peers.items():
         session = sessions[key]
+        if session.is_withheld(now):
+            continue
         if is_member(peer, session, now) or key == exit_node.key:
             peers[key] = WantedPeer(
                 public_key=key,
