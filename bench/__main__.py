@@ -5,7 +5,7 @@ import sys
 
 from bench.report import Figure, json_lines, table
 
-NAMES = ("join", "survival", "registrations", "requests", "resources", "throughput")
+NAMES = ("join", "survival", "registrations", "requests", "resources", "throughput", "exit_node")
 
 
 def main() -> None:
