@@ -4,74 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from tests.server.serving import BIG, Served, serving
 from wireguard_mesh.server import connections
-from wireguard_mesh.server.connections import HttpServer
-from wireguard_mesh.server.listening import ListenAddress, bind
-
-Message = dict[str, Any]
-
-
-@dataclass
-class Served:
-    """A server of a tiny application, and its port."""
-
-    http: HttpServer
-    port: int
-    held: asyncio.Event  # a request is held
-    hold: asyncio.Event  # until this is set
-    done: asyncio.Task[None]
-
-    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
-
-    async def send(self, data: bytes) -> bytes:
-        """All that comes back until the server closes the connection."""
-        reader, writer = await self.open()
-        writer.write(data)
-        answer = await reader.read()
-        writer.close()
-        return answer
+from wireguard_mesh.server.connections import source_limited
 
 
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
-    held, hold = asyncio.Event(), asyncio.Event()
-
-    async def app(scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Any]) -> None:
-        await receive()
-        if scope["path"] == "/held":
-            held.set()
-            await hold.wait()
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"ok"})
-
-    sockets = bind(ListenAddress("127.0.0.1", 0))
-    http = HttpServer(app)
-    done = asyncio.create_task(http.serve_on(sockets))
-    yield Served(http, sockets[0].getsockname()[1], held, hold, done)
-    hold.set()
-    http.stop()
-    await done
+    async with serving() as one:
+        yield one
 
 
 def head_and_body(answer: bytes) -> tuple[bytes, Any]:
     head, _, body = answer.partition(b"\r\n\r\n")
     return head, json.loads(body)
-
-
-async def test_every_answer_is_dated(served: Served) -> None:
-    for _ in range(2):
-        answer = await served.send(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
-        date = answer.split(b"date: ")[1].partition(b"\r\n")[0].decode()
-        assert parsedate_to_datetime(date).tzinfo is not None
 
 
 async def test_many_requests_share_a_connection_and_its_heads_are_counted_one_by_one(served: Served) -> None:
@@ -127,12 +79,119 @@ async def test_connections_are_bounded(served: Served, monkeypatch: pytest.Monke
     other.close()
 
 
-async def test_what_is_under_way_is_answered_before_the_end(served: Served) -> None:
+ANSWERED = b"HTTP/1.1 200"
+
+
+async def closes(reader: asyncio.StreamReader) -> bool:
+    """Whether the other side ends the connection, by whatever means."""
+    with suppress(ConnectionResetError):
+        async with asyncio.timeout(10):
+            await reader.read()
+    return True
+
+
+async def test_a_body_that_does_not_come_holds_nothing_though_it_is_answered(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "BODY_SECONDS", 0.2)
     reader, writer = await served.open()
-    writer.write(b"GET /held HTTP/1.1\r\nhost: x\r\n\r\n")
-    await served.held.wait()
-    served.http.stop()
-    served.hold.set()
-    assert (await reader.read()).endswith(b"ok")
-    await served.done
+    writer.write(b"GET /early HTTP/1.1\r\ncontent-length: 9\r\n\r\n")
+    assert (await reader.readuntil(b"ok")).startswith(ANSWERED)
+    writer.write(b"x")
+    assert await closes(reader)
     writer.close()
+
+
+async def test_what_is_no_request_does_not_keep_a_connection_alive(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "KEEP_ALIVE_SECONDS", 0.2)
+    reader, writer = await served.open()
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    assert (await reader.readuntil(b"ok")).startswith(ANSWERED)
+    writer.write(b"\r\n")
+    assert await closes(reader)
+    writer.close()
+
+
+async def test_a_body_that_comes_late_after_its_answer_leaves_the_connection_alive(served: Served) -> None:
+    reader, writer = await served.open()
+    for _ in range(3):
+        writer.write(b"POST /early HTTP/1.1\r\ncontent-length: 3\r\n\r\n")
+        assert (await reader.readuntil(b"ok")).startswith(ANSWERED)
+        writer.write(b"abc")
+    writer.close()
+
+
+@pytest.mark.parametrize("path", [b"/", b"/early"])
+async def test_trailers_are_bounded(served: Served, path: bytes) -> None:
+    reader, writer = await served.open()
+    writer.write(b"POST " + path + b" HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n" + b"a: b\r\n" * 100_000)
+    assert await closes(reader)
+    writer.close()
+
+
+async def test_a_long_head_is_refused_in_one_piece_too(served: Served) -> None:
+    for line in (b"GET /" + b"y" * 20_000 + b" HTTP/1.1\r\n", b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 4000):
+        head, body = head_and_body(await served.send(line + b"host: x\r\n\r\n"))
+        assert head.startswith(b"HTTP/1.1 431")
+        assert body["code"] == "too_large"
+
+
+async def test_requests_that_wait_for_others_are_bounded(served: Served) -> None:
+    request = b"GET / HTTP/1.1\r\n\r\n"
+    assert (await served.send(request * 3 + b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")).count(ANSWERED) == 4
+    assert b"bad_request" in await served.send(b"GET /held HTTP/1.1\r\n\r\n" + request * 100)
+
+
+async def test_who_does_not_read_is_shut(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "WRITE_SECONDS", 0.2)
+    assert len(await served.send(b"GET /big HTTP/1.1\r\nconnection: close\r\n\r\n")) > BIG
+    reader, writer = await served.open()
+    writer.write(b"GET /big HTTP/1.1\r\n\r\n")
+    async with asyncio.timeout(10):
+        await reader.readexactly(1)
+        while served.http.server_state.connections:  # noqa: ASYNC110  # the server has no event for it
+            await asyncio.sleep(0.01)
+    writer.close()
+
+
+async def test_what_nobody_reads_is_bounded_and_the_oldest_goes_first(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MAX_UNSENT", BIG)
+    held = []
+    for _ in range(2):
+        reader, writer = await served.open()
+        writer.write(b"GET /big HTTP/1.1\r\n\r\n")
+        await reader.readexactly(1)
+        held.append((reader, writer))
+    with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+        await held[0][0].readexactly(BIG)
+    await held[1][0].readexactly(BIG)
+    for _, writer in held:
+        writer.close()
+
+
+async def test_one_source_cannot_have_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "source_limited", lambda _client: "one")
+    async with serving(per_source=1) as served:
+        reader, writer = await served.open()
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        await reader.readuntil(b"ok")
+        assert await served.send(b"") == b""
+        writer.close()
+        async with asyncio.timeout(10):
+            while served.http.server_state.connections:  # noqa: ASYNC110  # the server has no event for it
+                await asyncio.sleep(0.01)
+        assert (await served.send(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")).startswith(ANSWERED)
+
+
+def test_a_proxy_on_this_machine_may_have_all_connections() -> None:
+    assert source_limited(None) is None
+    assert source_limited(("127.0.0.1", 1)) is None
+    assert source_limited(("::1", 1)) is None
+    assert source_limited(("::ffff:127.0.0.1", 1)) is None
+    assert source_limited(("192.0.2.1", 1)) == source_limited(("::ffff:192.0.2.1", 2)) != source_limited(None)
+    assert source_limited(("2001:db8::1", 1)) == source_limited(("2001:db8::2", 1))
+    assert source_limited(("fe80::1%eth0", 1)) is not None

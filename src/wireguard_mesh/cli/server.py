@@ -75,6 +75,12 @@ _EPILOG: Final = (
     metavar="N",
     help="new peers a second from one address after that. Default 50",
 )
+@click.option(
+    "-connections-per-source",
+    "--connections-per-source",
+    metavar="N",
+    help="open at once from one address, 0 for no limit; an agent has two. Default 3000",
+)
 @click.option("-log-level", "--log-level", type=click.Choice(_LEVELS), help="Default info")
 @click.pass_context
 def cli(context: click.Context, /, log_level: str | None, **flags: str | None) -> None:

@@ -24,6 +24,8 @@ from wireguard_mesh.server.listening import ListenAddress
 
 T = TypeVar("T")
 
+CONNECTIONS_PER_SOURCE: Final = 3_000  # an agent has two
+
 DEFAULT_FILE: Final = Path("~/.config/wireguard-mesh/server.json")
 DEFAULT_LISTEN: Final = ":8080"
 DATABASE_NAME: Final = "peers.db"
@@ -47,6 +49,7 @@ class ServerFile(msgspec.Struct, kw_only=True, omit_defaults=True):
     quarantine: float | None = None
     registration_burst: float | None = None
     registration_rate: float | None = None
+    connections_per_source: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Settings:
     quarantine: float
     registration_burst: float
     registration_rate: float
+    connections_per_source: int
 
 
 _decoder: Final[Decoder[ServerFile]] = Decoder(ServerFile)
@@ -138,6 +142,7 @@ def _settings(path: Path, contents: ServerFile, given: Mapping[str, str], random
         quarantine=number("quarantine", QUARANTINE_SECONDS),
         registration_burst=number("registration_burst", REGISTRATION_BURST, _amount),
         registration_rate=number("registration_rate", REGISTRATION_RATE, _amount),
+        connections_per_source=int(number("connections_per_source", CONNECTIONS_PER_SOURCE, _amount)),
     )
     if settings.cleanup_interval < 1 or settings.heartbeat_timeout < settings.cleanup_interval:
         raise InvalidValue(

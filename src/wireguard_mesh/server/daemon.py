@@ -20,7 +20,8 @@ from wireguard_mesh.model.networks import GLOBAL_ID_LENGTH, MeshNetwork
 from wireguard_mesh.server.app import make_app
 from wireguard_mesh.server.clock import Clock
 from wireguard_mesh.server.config import Settings, settle
-from wireguard_mesh.server.connections import MAX_CONNECTIONS, HttpServer
+from wireguard_mesh.server.connections import MAX_CONNECTIONS
+from wireguard_mesh.server.http_server import HttpServer
 from wireguard_mesh.server.legacy import Legacy, find_legacy, take_over
 from wireguard_mesh.server.listening import ListenAddress, bind
 from wireguard_mesh.server.mesh import Mesh
@@ -83,7 +84,7 @@ async def run_server(settings: Settings, ready: Callable[[Running], None], clock
             store,
             clock,
         )
-        http = HttpServer(make_app(mesh, settings.private_key, clock))
+        http = HttpServer(make_app(mesh, settings.private_key, clock), settings.connections_per_source)
         _stop_on_signals(writer, http)
         sweeper = asyncio.create_task(_sweep(mesh, settings.cleanup_interval))
         writing = asyncio.create_task(writer.run())
