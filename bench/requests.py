@@ -15,7 +15,7 @@ from bench.usage import usage
 from wireguard_mesh.model.keys import PrivateKey, PublicKey
 from wireguard_mesh.protocol import api, seed
 from wireguard_mesh.protocol.codec import encode
-from wireguard_mesh.protocol.signatures import Signer
+from wireguard_mesh.protocol.signatures import Signer, make_nonce
 
 SERVER_CPU, LOAD_CPU = 0, 1
 ROUNDS = 3
@@ -60,8 +60,14 @@ def _measure(server: LocalServer) -> list[Figure]:
         ]
         run("POST /heartbeat, plain", [_heartbeat(peer_id) for peer_id in ids])
         body = encode(api.RegisterRequest(hostname="bench"))
-        run("POST /v1/register, signed", [_signed(signer, "POST", "/v1/register", body) for signer in signers])
-        run("POST /v1/heartbeat, signed", [_signed(signer, "POST", "/v1/heartbeat", b"{}") for signer in signers])
+        run(
+            "POST /v1/register, signed",
+            [_signed(signer, info.instance, "POST", "/v1/register", body) for signer in signers],
+        )
+        run(
+            "POST /v1/heartbeat, signed",
+            [_signed(signer, info.instance, "POST", "/v1/heartbeat", b"{}") for signer in signers],
+        )
     return [median(f"server: {name}", values, "requests/s") for name, values in rates.items()]
 
 
@@ -87,6 +93,6 @@ def _heartbeat(peer_id: str) -> bytes:
     return request("POST", "/heartbeat", encode(seed.HeartbeatRequest(peer_id=peer_id)))
 
 
-def _signed(signer: Signer, method: str, target: str, body: bytes) -> bytes:
-    headers = signer.sign(method, target, body, now=time.time(), nonce=secrets.token_urlsafe(16))
+def _signed(signer: Signer, instance: str, method: str, target: str, body: bytes) -> bytes:
+    headers = signer.sign(method, target, body, now=time.time(), nonce=make_nonce(instance, secrets.token_urlsafe(16)))
     return request(method, target, body, headers.items())

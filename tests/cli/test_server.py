@@ -22,7 +22,7 @@ import pytest
 
 from tests.core.samples import private_key, public_key
 from wireguard_mesh.model.keys import PublicKey
-from wireguard_mesh.protocol.signatures import Signer
+from wireguard_mesh.protocol.signatures import Signer, make_nonce
 
 COMMAND = [sys.executable, "-c", "from wireguard_mesh.cli.server import main; main()"]
 START_SECONDS = 30
@@ -185,13 +185,15 @@ def test_status_of_something_else_is_told_apart(tmp_path: Path) -> None:
     )
 
 
-def held_poll(port: int, server_key: PublicKey) -> http.client.HTTPConnection:
+def held_poll(port: int, server: dict[str, Any]) -> http.client.HTTPConnection:
     """A connection of a new peer that waits for the map to change."""
-    signer = Signer(private_key(1), server_key)
+    signer = Signer(private_key(1), PublicKey.from_base64(server["server_public_key"]))
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
     def send(method: str, target: str, body: bytes) -> None:
-        headers = signer.sign(method, target, body, now=time.time(), nonce=os.urandom(16).hex())
+        headers = signer.sign(
+            method, target, body, now=time.time(), nonce=make_nonce(server["instance"], os.urandom(16).hex())
+        )
         connection.request(method, target, body, headers)
 
     send("POST", "/v1/register", b'{"hostname":"a"}')
@@ -204,7 +206,7 @@ def held_poll(port: int, server_key: PublicKey) -> http.client.HTTPConnection:
 def test_it_ends_cleanly_and_soon(tmp_path: Path, number: signal.Signals) -> None:
     with started(tmp_path) as process:
         _, server = process.ask("GET", "/v1/server")
-        poll = held_poll(process.port, PublicKey.from_base64(server["server_public_key"]))
+        poll = held_poll(process.port, server)
         # A connection that stays open, and one that never finishes its request.
         idle = http.client.HTTPConnection("127.0.0.1", process.port)
         idle.request("GET", "/peers")

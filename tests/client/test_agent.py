@@ -167,6 +167,7 @@ async def test_a_server_that_refuses_ends_the_first_join(scripted: Scripted, age
                 "network": {"ipv4": "10.100.0.0/16", "ipv6": "fd00::/64"},
                 "epoch": "e",
                 "admission": "open",
+                "instance": "i" * 16,
                 "version": "1",
                 "time": 0,
             }

@@ -28,7 +28,14 @@ def error(status: str, code: str, text: str = "no", hint: str = "") -> bytes:
 
 def info(key: PublicKey) -> bytes:
     network = {"ipv4": "10.100.0.0/16", "ipv6": "fd00::/64"}
-    values = {"server_public_key": str(key), "network": network, "epoch": "e", "admission": "open", "version": "1"}
+    values = {
+        "server_public_key": str(key),
+        "network": network,
+        "epoch": "e",
+        "admission": "open",
+        "version": "1",
+        "instance": "i" * 16,
+    }
     return response("200 OK", json.dumps({**values, "time": 0}).encode())
 
 
@@ -76,6 +83,45 @@ async def test_a_clock_answer_without_a_date_is_a_refusal(scripted: Scripted) ->
     with pytest.raises(ServerRefused, match="late"):
         await beat(control(scripted.address, PINNED))
     assert len(scripted.requests) == 1
+
+
+STALE = b'{"code":"stale_nonce","error":"restarted"}'
+
+
+def stale(*headers: str) -> bytes:
+    return response("401 Unauthorized", STALE, *headers)
+
+
+async def test_a_restarted_server_is_signed_for_anew_and_remembered(scripted: Scripted) -> None:
+    scripted.talk = answering(scripted, stale("mesh-nonce: run2"), HEARTBEAT, HEARTBEAT)
+    one = control(scripted.address, PINNED)
+    await beat(one)
+    await beat(one)
+    assert [b'nonce="run2.' in request for request in scripted.requests] == [False, True, True]
+
+
+async def test_a_server_that_is_never_content_with_a_nonce_is_asked_twice_at_most(scripted: Scripted) -> None:
+    scripted.talk = answering(scripted, stale("mesh-nonce: run2"))
+    with pytest.raises(ServerRefused, match="restarted"):
+        await beat(control(scripted.address, PINNED))
+    assert len(scripted.requests) == 2
+
+
+@pytest.mark.parametrize("headers", [[], ["mesh-nonce: a b"], ["mesh-nonce: " + "x" * 33]])
+async def test_a_name_that_cannot_be_one_is_not_signed(scripted: Scripted, headers: list[str]) -> None:
+    scripted.talk = answering(scripted, stale(*headers))
+    with pytest.raises(ServerRefused, match="restarted"):
+        await beat(control(scripted.address, PINNED))
+    assert len(scripted.requests) == 1
+
+
+async def test_a_real_server_that_was_restarted_is_reached_with_one_more_request(server: RealServer) -> None:
+    one = control(server.address)
+    await one.register(api.RegisterRequest(hostname="one"))
+    one.http.drop_connections()
+    await server.stop()
+    await server.start()
+    await beat(one)
 
 
 async def test_a_pinned_server_is_not_asked_for_its_key(scripted: Scripted) -> None:

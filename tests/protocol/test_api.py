@@ -44,7 +44,13 @@ def test_messages_survive_their_json() -> None:
     answer = RegisterResponse(peer_id=peer(1).id, map=snapshot, heartbeat_seconds=30, offline_seconds=120)
     assert register_response.decode(encode(answer)) == answer
     info = ServerInfo(
-        server_public_key=public_key(0), network=NETWORK, epoch="e", admission=Admission.OPEN, version="1", time=1.5
+        server_public_key=public_key(0),
+        network=NETWORK,
+        epoch="e",
+        admission=Admission.OPEN,
+        version="1",
+        instance="i",
+        time=1.5,
     )
     assert server_info.decode(encode(info)) == info
 

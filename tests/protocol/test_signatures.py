@@ -16,13 +16,16 @@ from wireguard_mesh.protocol.signatures import (
     SignatureRefused,
     Signed,
     Signer,
+    StaleNonce,
     Verifier,
+    make_nonce,
     request_key,
 )
 
 SERVER, CLIENT = 1, 2
 NOW = 1_700_000_000.5
-NONCE = "0123456789abcdef"
+INSTANCE = "i" * 16
+NONCE = make_nonce(INSTANCE, "0123456789abcdef")
 TARGET = "/v1/map?since=e.1&wait=60"
 BODY = b'{"a": 1}'
 
@@ -41,7 +44,14 @@ def sign(**changes: object) -> dict[str, str]:
 
 
 def verify(headers: dict[str, str], **changes: object) -> Signed:
-    wish: dict[str, object] = {"method": "POST", "target": TARGET, "body": BODY, "now": NOW, **changes}
+    wish: dict[str, object] = {
+        "method": "POST",
+        "target": TARGET,
+        "body": BODY,
+        "now": NOW,
+        "instance": INSTANCE,
+        **changes,
+    }
     return VERIFIER.verify(headers=headers, **wish)  # type: ignore[arg-type]  # keyword arguments by name
 
 
@@ -158,10 +168,15 @@ def test_another_time_is_told_apart_from_a_wrong_signature(offset: int) -> None:
         verify(sign(), now=NOW + offset)
 
 
-def test_what_was_signed_before_the_server_started_is_refused() -> None:
-    assert verify(sign(), earliest=NOW).created == int(NOW)
+@pytest.mark.parametrize("nonce", [make_nonce("j" * 16, "0123456789abcdef"), "." * 16, "0123456789abcdef", INSTANCE])
+def test_what_was_signed_for_another_process_is_told_apart(nonce: str) -> None:
+    with pytest.raises(StaleNonce, match="mesh-nonce"):
+        verify(sign(nonce=nonce))
+
+
+def test_a_wrong_clock_is_said_first_so_that_both_can_be_put_right_at_once() -> None:
     with pytest.raises(ClockSkew):
-        verify(sign(), earliest=NOW + 1)
+        verify(sign(nonce="0123456789abcdef"), now=NOW + 1000)
 
 
 @pytest.mark.parametrize("nonce", ["", "short", "x" * 15, "x" * 65])
@@ -170,6 +185,6 @@ def test_a_nonce_has_its_length(nonce: str) -> None:
         verify(sign(nonce=nonce))
 
 
-@pytest.mark.parametrize("nonce", ["x" * 16, "x" * 64])
+@pytest.mark.parametrize("nonce", [INSTANCE + ".", INSTANCE + "." + "x" * 47])
 def test_the_bounds_of_a_nonce_are_taken(nonce: str) -> None:
     assert verify(sign(nonce=nonce)).nonce == nonce

@@ -17,7 +17,7 @@ from tests.core.samples import private_key
 from wireguard_mesh.core.liveness import Liveness
 from wireguard_mesh.core.ratelimit import RateLimiter
 from wireguard_mesh.protocol import api
-from wireguard_mesh.protocol.signatures import Signer
+from wireguard_mesh.protocol.signatures import Signer, make_nonce
 from wireguard_mesh.server.app import make_app
 from wireguard_mesh.server.clock import Clock
 from wireguard_mesh.server.mesh import Mesh
@@ -52,12 +52,17 @@ class Server:
     time: Time
     http: httpx.AsyncClient
     app: Any
+    instance: str = ""
     _nonce: int = field(default=0)
 
     def signature(self, seed: int, method: str, target: str, body: bytes = b"", age: float = 0.0) -> dict[str, str]:
         self._nonce += 1
         signer = Signer(private_key(seed), SERVER_KEY.public_key)
-        return signer.sign(method, target, body, now=self.time.wall - age, nonce=f"nonce-{self._nonce:016}")
+        nonce = make_nonce(self.instance, f"{self._nonce:016}")
+        return signer.sign(method, target, body, now=self.time.wall - age, nonce=nonce)
+
+    async def learn_instance(self) -> None:
+        self.instance = (await self.http.get("/v1/server")).json()["instance"]
 
     async def signed(self, seed: int, method: str, target: str, message: Any = None) -> httpx.Response:
         body = b"" if message is None else json.dumps(message).encode()
@@ -90,7 +95,9 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     app: Any = make_app(mesh, SERVER_KEY, clock)
     transport = httpx.ASGITransport(app, client=("192.0.2.77", 1234))
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as http:
-        yield Server(mesh, writer, store, liveness, time, http, app)
+        server = Server(mesh, writer, store, liveness, time, http, app)
+        await server.learn_instance()
+        yield server
     writer.stop()
     await writing
     await store.close()

@@ -9,7 +9,7 @@ import pytest
 from wireguard_mesh.core.nonces import Replayed
 from wireguard_mesh.core.ratelimit import RateLimited
 from wireguard_mesh.model import errors
-from wireguard_mesh.protocol.signatures import ClockSkew, SignatureRefused
+from wireguard_mesh.protocol.signatures import ClockSkew, SignatureRefused, StaleNonce
 from wireguard_mesh.server.errors import TooLarge, TooSlow, status_of
 from wireguard_mesh.store.faults import StorageFull
 
@@ -21,6 +21,7 @@ from wireguard_mesh.store.faults import StorageFull
         (errors.InvalidKey, 400),
         (SignatureRefused, 401),
         (ClockSkew, 401),
+        (StaleNonce, 401),
         (Replayed, 401),
         (errors.NotPermitted, 403),
         (errors.NotFound, 404),

@@ -6,13 +6,16 @@ from base64 import b64encode
 from collections.abc import AsyncIterator
 from hashlib import sha256
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.core.samples import public_key
-from tests.server.conftest import BURST, Server
+from tests.server.conftest import BURST, SERVER_KEY, Server
 from wireguard_mesh.server import gate
+from wireguard_mesh.server.app import make_app
+from wireguard_mesh.server.clock import Clock
 
 BODY = b'{"hostname":"a"}'
 TARGET = "/v1/register"
@@ -89,17 +92,39 @@ async def test_a_wrong_clock_is_told_apart(server: Server, age: float) -> None:
     headers = server.signature(1, "POST", TARGET, BODY, age)
     answer = await server.http.post(TARGET, content=BODY, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (401, "clock_skew")
+    assert answer.headers["mesh-nonce"] == server.instance
 
 
-async def test_what_was_signed_before_the_start_is_refused(server: Server) -> None:
-    headers = server.signature(1, "POST", TARGET, BODY, 5.0)
-    answer = await server.http.post(TARGET, content=BODY, headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (401, "clock_skew")
+async def test_a_replay_over_a_restart_is_refused_and_the_new_run_s_name_is_told(server: Server) -> None:
+    headers = server.signature(1, "POST", TARGET, BODY, -50.0)  # by a clock that is ahead
+    assert (await server.http.post(TARGET, content=BODY, headers=headers)).status_code == 200
+    restarted = httpx.ASGITransport(make_app(server.mesh, SERVER_KEY, Clock(lambda: server.time.wall)))  # type: ignore[arg-type]  # as ASGI has it
+    async with httpx.AsyncClient(transport=restarted, base_url="http://server") as http:
+        answer = await http.post(TARGET, content=BODY, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (401, "stale_nonce")
+        server.instance = answer.headers["mesh-nonce"]
+        headers = server.signature(1, "POST", TARGET, BODY)
+        assert (await http.post(TARGET, content=BODY, headers=headers)).status_code == 200
 
 
-async def test_a_wall_clock_set_back_after_the_start_shuts_nobody_out(server: Server) -> None:
-    server.time.monotonic += 10
-    server.time.wall -= 3600
+async def test_a_wall_clock_set_back_makes_nothing_old_good_again(server: Server) -> None:
+    await server.join(1)
+    headers = server.signature(1, "DELETE", "/v1/peer")
+    assert (await server.http.delete("/v1/peer", headers=headers)).status_code == 200
+    await server.join(1)
+    for seconds in (200.0, 200.0):
+        server.time.pass_by(seconds)
+        await server.signed(1, "POST", "/v1/heartbeat", {})
+    server.time.wall -= 400
+    answer = await server.http.delete("/v1/peer", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, "stale_nonce")
+    await server.learn_instance()
+    await server.join(1)
+
+
+@pytest.mark.parametrize("step", [3600.0, -20.0])
+async def test_a_wall_clock_that_is_set_otherwise_shuts_nobody_out(server: Server, step: float) -> None:
+    server.time.wall += step
     await server.join(1)
 
 

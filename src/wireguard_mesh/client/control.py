@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
@@ -14,13 +15,24 @@ from wireguard_mesh.model.keys import PrivateKey, PublicKey
 from wireguard_mesh.protocol import api
 from wireguard_mesh.protocol.codec import Decoder, encode
 from wireguard_mesh.protocol.seed import ErrorResponse
-from wireguard_mesh.protocol.signatures import ClockSkew, SignatureRefused, Signer
+from wireguard_mesh.protocol.signatures import (
+    INSTANCE_HEADER,
+    MAX_NONCE_LENGTH,
+    ClockSkew,
+    SignatureRefused,
+    Signer,
+    StaleNonce,
+    make_nonce,
+)
 
 CALL_TIMEOUT: Final = 15.0  # seconds
 MAX_SMALL: Final = 64 * 1024  # bytes of an answer without a map
 MAX_MAP: Final = 32 * 1024 * 1024  # bytes; some 300 for each peer
 MAX_SERVER_TEXT: Final = 300  # characters of the server's words that are shown
 NONCE_BYTES: Final = 16
+MAX_INSTANCE: Final = MAX_NONCE_LENGTH // 2  # characters
+
+_INSTANCE: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_INSTANCE}}}")
 
 _error_response: Decoder[ErrorResponse] = Decoder(ErrorResponse)
 T = TypeVar("T")
@@ -56,6 +68,7 @@ class Control:
         self._offset = 0.0
         self._server_key = server_key
         self._signer: Signer | None = None
+        self._instance = ""  # the process that answers at the server; it says so if that has changed
 
     @property
     def server_key(self) -> PublicKey | None:
@@ -69,7 +82,9 @@ class Control:
     async def pin(self) -> PublicKey:
         """Learn the server's key if it is not known yet: trust on first use."""
         if self._server_key is None:
-            self._server_key = (await self.server_info()).server_public_key
+            info = await self.server_info()
+            self._server_key = info.server_public_key
+            self._learn_instance(info.instance)
         return self._server_key
 
     async def register(self, request: api.RegisterRequest) -> api.RegisterResponse:
@@ -114,7 +129,7 @@ class Control:
             return plain | (self._sign(method, target, body) if is_signed else {})
 
         answer = await self.http.request(method, target, headers, body, seconds=seconds, limit=limit)
-        if is_signed and _error_code(answer) == ClockSkew.code and self._set_clock(answer):
+        if is_signed and self._can_sign_better(answer):
             answer = await self.http.request(method, target, headers, body, seconds=seconds, limit=limit)
         if answer.status in range(200, 300):
             try:
@@ -130,7 +145,22 @@ class Control:
             assert self._server_key is not None
             self._signer = Signer(self._private_key, self._server_key)
         now = self._wall() + self._offset
-        return self._signer.sign(method, target, body, now=now, nonce=secrets.token_urlsafe(NONCE_BYTES))
+        nonce = make_nonce(self._instance, secrets.token_urlsafe(NONCE_BYTES))
+        return self._signer.sign(method, target, body, now=now, nonce=nonce)
+
+    def _can_sign_better(self, answer: Response) -> bool:
+        """Whether the answer says by which clock, or for which process, to sign; from now on it is done so."""
+        code = _error_code(answer)
+        if code not in {ClockSkew.code, StaleNonce.code}:
+            return False
+        is_told = self._learn_instance(answer.headers.get(INSTANCE_HEADER, ""))
+        return self._set_clock(answer) if code == ClockSkew.code else is_told
+
+    def _learn_instance(self, instance: str) -> bool:
+        is_one = _INSTANCE.fullmatch(instance) is not None
+        if is_one:
+            self._instance = instance
+        return is_one
 
     def _set_clock(self, answer: Response) -> bool:
         """Sign by the server's clock from now on."""

@@ -1,7 +1,8 @@
 """Which signed requests were seen: a nonce counts once.
 
-A request is accepted for `MAX_SKEW_SECONDS` either side of its time, so a nonce must be remembered for twice that. Two
-generations do it without looking at each: when the newer one is that old, the older one is dropped whole.
+A request is accepted for `MAX_SKEW_SECONDS` either side of its time, so a nonce must be remembered for twice that, and
+for as long as the wall clock may be behind what it was. Two generations do it without looking at each: when the newer
+one is that old, the older one is dropped whole.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from wireguard_mesh.model.errors import NotPermitted
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.protocol.signatures import MAX_SKEW_SECONDS
 
-GENERATION_SECONDS: Final = 2 * MAX_SKEW_SECONDS
-MAX_PER_KEY: Final = 4096  # a generation: 34 requests a second, for two minutes
+CLOCK_TOLERANCE_SECONDS: Final = 30  # set back further, the caller must have requests signed for a new instance
+GENERATION_SECONDS: Final = 2 * MAX_SKEW_SECONDS + CLOCK_TOLERANCE_SECONDS
+MAX_PER_KEY: Final = 4096  # a generation: 27 requests a second
 MAX_NONCES: Final = 400_000  # some 30 MB; 10,000 peers at 20 requests a minute each
 
 

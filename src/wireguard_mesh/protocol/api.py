@@ -42,13 +42,15 @@ class Admission(StrEnum):
 
 
 class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stranger may know: enough to sign the first request. `time` in Unix seconds."""
+    """What a stranger may know: enough to sign the first request. `instance` names the running process,
+    and is in every nonce. `time` in Unix seconds."""
 
     server_public_key: PublicKey
     network: MeshNetwork
     epoch: str
     admission: Admission
     version: str
+    instance: str
     time: float
 
 

@@ -4,7 +4,9 @@ A peer and the server share a secret that neither stores: X25519 of one's privat
 a MAC key with HKDF-SHA256 (RFC 5869). So each signature proves possession of the peer's private key, to this server
 only. Covered are method, path, query and body; host and scheme are not, since proxies change them.
 
-`created` and `nonce` let the verifier refuse what it has seen: `verify` checks the time, the caller the nonce.
+`created` and `nonce` let the verifier refuse what it has seen: `verify` checks the time, the caller the nonce. A nonce
+is `INSTANCE.RANDOM`, where INSTANCE names the running process that the request is for, as the server-provided nonce of
+RFC 9449 section 8 does: one that was restarted has forgotten what it saw, and takes nothing that was signed before.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ COMPONENTS: Final = ("@method", "@path", "@query", "content-digest")
 MAX_SKEW_SECONDS: Final = 60
 MIN_NONCE_LENGTH: Final = 16
 MAX_NONCE_LENGTH: Final = 64
+INSTANCE_HEADER: Final = "mesh-nonce"  # in each refusal that signing anew may help against
 SIGNATURE_HEADERS: Final = ("signature", "signature-input", "content-digest")
 
 _KEY_LENGTH: Final = 32  # of HMAC-SHA256, RFC 2104 section 3
@@ -50,6 +53,12 @@ class ClockSkew(NotPermitted):
     """Rightly signed, but at a time that is not now: sign again by the `Date` of this answer."""
 
     code = "clock_skew"
+
+
+class StaleNonce(NotPermitted):
+    """Rightly signed, but for another process: sign again with the `INSTANCE_HEADER` of this answer."""
+
+    code = "stale_nonce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +93,11 @@ class _Verifier(HTTPMessageVerifier):
     max_clock_skew = _NO_LIMIT
 
 
+def make_nonce(instance: str, random: str) -> str:
+    """The nonce of a request to the process `instance`; `random` has 16 characters or more, new ones each time."""
+    return f"{instance}.{random}"
+
+
 def request_key(ours: PrivateKey, theirs: PublicKey, *, peer: PublicKey, server: PublicKey) -> bytes:
     """The 32-byte MAC key that `peer` and `server` share. Costs one X25519 (some 50 µs): keep it."""
     kdf = HKDF(algorithm=SHA256(), length=_KEY_LENGTH, salt=None, info=_KEY_CONTEXT + peer.raw + server.raw)
@@ -102,7 +116,7 @@ class Signer:
         )
 
     def sign(self, method: str, target: str, body: bytes, *, now: float, nonce: str) -> dict[str, str]:
-        """The headers that sign a request. `target` is path and query as sent; `nonce` 16 to 64 random characters."""
+        """The headers that sign a request. `target` is path and query as sent; `nonce` is from `make_nonce`."""
         request = _Request(method, _url(target))
         self._signer.sign(
             request,
@@ -137,12 +151,12 @@ class Verifier:
         body: bytes,
         *,
         now: float,
-        earliest: float = 0.0,
+        instance: str,
     ) -> Signed:
         """Who signed this request. `headers` are those of `SIGNATURE_HEADERS` that came, in lower case.
 
-        Raises `SignatureRefused`, or `ClockSkew` if it was signed more than `MAX_SKEW_SECONDS` from `now`, or before
-        `earliest`: when the server started, since it does not know the nonces that were used before.
+        Raises `SignatureRefused`, `ClockSkew` if it was signed more than `MAX_SKEW_SECONDS` from `now`, or `StaleNonce`
+        if it was signed for another process than `instance`.
         """
         request = _Request(method, _url(target), dict(headers))
         try:
@@ -156,17 +170,21 @@ class Verifier:
                 "the signature is missing or wrong",
                 "check that client and server know each other's right key",
             ) from None
-        return _judge(public_key, result.parameters, now, earliest)
+        return _judge(public_key, result.parameters, now, instance)
 
 
-def _judge(public_key: PublicKey, parameters: Mapping[str, Any], now: float, earliest: float) -> Signed:
+def _judge(public_key: PublicKey, parameters: Mapping[str, Any], now: float, instance: str) -> Signed:
     created = int(parameters["created"])
     nonce = str(parameters.get("nonce", ""))
     if not MIN_NONCE_LENGTH <= len(nonce) <= MAX_NONCE_LENGTH:
         raise SignatureRefused(f"the nonce has {MIN_NONCE_LENGTH} to {MAX_NONCE_LENGTH} characters")
-    if abs(created - now) > MAX_SKEW_SECONDS or created < int(earliest):
+    if abs(created - now) > MAX_SKEW_SECONDS:
         raise ClockSkew(
             "the request was signed at another time than the server's", "sign it by the Date of this answer"
+        )
+    if nonce.rpartition(".")[0] != instance:
+        raise StaleNonce(
+            "the request was signed for another run of the server", f"sign it with the {INSTANCE_HEADER} of this answer"
         )
     return Signed(public_key, created, nonce)
 

@@ -8,7 +8,7 @@ from litestar.exceptions import HTTPException
 from wireguard_mesh.model.errors import MeshError
 from wireguard_mesh.model.keys import PrivateKey
 from wireguard_mesh.server.clock import Clock
-from wireguard_mesh.server.errors import MAX_BODY, answer_fault, answer_http_exception, answer_mesh_error
+from wireguard_mesh.server.errors import MAX_BODY, answer_fault, answer_http_exception, mesh_error_handler
 from wireguard_mesh.server.gate import Gate
 from wireguard_mesh.server.mesh import Mesh
 from wireguard_mesh.server.rendering import Renderer
@@ -25,10 +25,10 @@ def make_app(mesh: Mesh, private_key: PrivateKey, clock: Clock) -> Litestar:
         route_handlers=[
             *plain_routes(mesh, gate, renderer, server_key),
             *peer_routes(mesh, gate, renderer, clock),
-            *public_routes(mesh, clock, server_key),
+            *public_routes(mesh, gate, clock, server_key),
         ],
         exception_handlers={
-            MeshError: answer_mesh_error,
+            MeshError: mesh_error_handler(lambda: gate.instance),
             HTTPException: answer_http_exception,
             Exception: answer_fault,
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from wireguard_mesh.model.errors import (
 )
 from wireguard_mesh.protocol.codec import encode
 from wireguard_mesh.protocol.seed import ErrorResponse
-from wireguard_mesh.protocol.signatures import ClockSkew, SignatureRefused
+from wireguard_mesh.protocol.signatures import INSTANCE_HEADER, ClockSkew, SignatureRefused, StaleNonce
 from wireguard_mesh.store.faults import StorageFull
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class TooSlow(MeshError):
 _STATUS: Final[tuple[tuple[type[MeshError], HTTPStatus], ...]] = (
     (SignatureRefused, HTTPStatus.UNAUTHORIZED),
     (ClockSkew, HTTPStatus.UNAUTHORIZED),
+    (StaleNonce, HTTPStatus.UNAUTHORIZED),
     (Replayed, HTTPStatus.UNAUTHORIZED),
     (RateLimited, HTTPStatus.TOO_MANY_REQUESTS),
     (StorageFull, HTTPStatus.INSUFFICIENT_STORAGE),
@@ -74,9 +76,19 @@ def status_of(error: MeshError) -> HTTPStatus:
     return HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-def answer_mesh_error(_request: Request[Any, Any, Any], error: MeshError) -> Response[bytes]:
-    """One of ours."""
-    headers = {}
+def mesh_error_handler(instance: Callable[[], str]) -> Callable[[Request[Any, Any, Any], MeshError], Response[bytes]]:
+    """The handler for errors of ours. `instance` gives what requests are to be signed for now."""
+
+    def handle(_request: Request[Any, Any, Any], error: MeshError) -> Response[bytes]:
+        headers = {}
+        if isinstance(error, ClockSkew | StaleNonce):
+            headers[INSTANCE_HEADER] = instance()
+        return _answer_mesh_error(error, headers)
+
+    return handle
+
+
+def _answer_mesh_error(error: MeshError, headers: dict[str, str]) -> Response[bytes]:
     if isinstance(error, Unavailable):
         wait = error.retry_after if isinstance(error, RateLimited) else RETRY_SECONDS
         headers["retry-after"] = str(math.ceil(wait))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from functools import lru_cache
 from ipaddress import IPv4Address, ip_address
 from typing import Any, Final
@@ -10,7 +11,7 @@ from typing import Any, Final
 from litestar import Request
 from litestar.exceptions import ClientException
 
-from wireguard_mesh.core.nonces import Nonces
+from wireguard_mesh.core.nonces import CLOCK_TOLERANCE_SECONDS, Nonces
 from wireguard_mesh.model.endpoints import Address
 from wireguard_mesh.model.keys import PrivateKey, PublicKey
 from wireguard_mesh.protocol.signatures import (
@@ -27,6 +28,7 @@ from wireguard_mesh.server.mesh import Mesh
 AnyRequest = Request[Any, Any, Any]
 
 BODY_SECONDS: Final = 10.0
+_INSTANCE_BYTES: Final = 8
 REQUEST_KEYS: Final = 16_384  # kept, some 300 bytes each; a miss costs an X25519
 _UNKNOWN_SOURCE: Final = IPv4Address("0.0.0.0")  # a Unix socket, or a test without a network
 
@@ -37,8 +39,9 @@ class Gate:
     def __init__(self, mesh: Mesh, private_key: PrivateKey, clock: Clock) -> None:
         self._mesh = mesh
         self._clock = clock
-        self._started = clock.monotonic()
-        self._nonces = Nonces(self._started)
+        self._instance = _new_instance()
+        self._offset = clock.wall() - clock.monotonic()
+        self._nonces = Nonces(clock.monotonic())
         server = private_key.public_key
 
         @lru_cache(maxsize=REQUEST_KEYS)
@@ -46,6 +49,17 @@ class Gate:
             return request_key(private_key, peer, peer=peer, server=server)
 
         self._verifier = Verifier(key_for)
+
+    @property
+    def instance(self) -> str:
+        """What a request is to be signed for. A new one if the wall clock was set back: nonces are not remembered until
+        the same time comes again."""
+        offset = self._clock.wall() - self._clock.monotonic()
+        if offset < self._offset - CLOCK_TOLERANCE_SECONDS:
+            self._instance = _new_instance()
+            self._offset = offset
+        self._offset = max(self._offset, offset)
+        return self._instance
 
     async def body(self, request: AnyRequest) -> bytes:
         """Raises `TooLarge`, `TooSlow`."""
@@ -68,7 +82,7 @@ class Gate:
     def newcomer(self, request: AnyRequest, body: bytes) -> PublicKey:
         """The key that signed a registration; it may be new here.
 
-        Raises `SignatureRefused`, `ClockSkew`, `Replayed`, `RateLimited`.
+        Raises `SignatureRefused`, `ClockSkew`, `StaleNonce`, `Replayed`, `RateLimited`.
         """
         signed = self._verify(request, body)
         self._mesh.admit(signed.public_key, source(request))
@@ -77,7 +91,7 @@ class Gate:
     def member(self, request: AnyRequest, body: bytes) -> PublicKey:
         """The registered key that signed a request.
 
-        Raises `SignatureRefused`, `ClockSkew`, `Replayed`, `RateLimited`, and `NotFound`: register again.
+        Raises `SignatureRefused`, `ClockSkew`, `StaleNonce`, `Replayed`, `RateLimited`, and `NotFound`: register again.
         """
         signed = self._verify(request, body)
         self._mesh.snapshot.record(signed.public_key)
@@ -87,15 +101,18 @@ class Gate:
         headers = {name: request.headers[name] for name in SIGNATURE_HEADERS if name in request.headers}
         if "signature" not in headers:
             raise SignatureRefused("this request must be signed", "docs/protocol.md says how")
-        now = self._clock.wall()
-        # Reckoned backwards from now, so that a wall clock set right after the start shuts nobody out.
-        started = now - (self._clock.monotonic() - self._started)
-        return self._verifier.verify(request.method, target(request), headers, body, now=now, earliest=started)
+        return self._verifier.verify(
+            request.method, target(request), headers, body, now=self._clock.wall(), instance=self.instance
+        )
 
     def _once(self, signed: Signed) -> PublicKey:
         # Only now: what strangers send at will must not fill the memory of nonces.
         self._nonces.use(signed.public_key, signed.nonce, self._clock.monotonic())
         return signed.public_key
+
+
+def _new_instance() -> str:
+    return os.urandom(_INSTANCE_BYTES).hex()
 
 
 def target(request: AnyRequest) -> str:

@@ -88,7 +88,7 @@ def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, clock: Clock) -> Seq
     return (register, heartbeat, network_map, leave)
 
 
-def public_routes(mesh: Mesh, clock: Clock, server_key: PublicKey) -> Sequence[HTTPRouteHandler]:
+def public_routes(mesh: Mesh, gate: Gate, clock: Clock, server_key: PublicKey) -> Sequence[HTTPRouteHandler]:
     """What a stranger may ask."""
     started = clock.monotonic()
     description = encode(openapi_document())
@@ -103,6 +103,7 @@ def public_routes(mesh: Mesh, clock: Clock, server_key: PublicKey) -> Sequence[H
                     epoch=mesh.snapshot.epoch,
                     admission=api.Admission.OPEN,
                     version=__version__,
+                    instance=gate.instance,
                     time=clock.wall(),
                 )
             )
