@@ -43,6 +43,8 @@ class Script:
     calls: list[tuple[str, Any]] = field(default_factory=list)
     faults: dict[str, list[MeshError]] = field(default_factory=dict)
     updates: asyncio.Queue[api.MapUpdate] = field(default_factory=asyncio.Queue)
+    first: api.MapUpdate = field(default_factory=lambda: snapshot(1, 2))
+    leaving: asyncio.Event | None = None
 
     def note(self, name: str, what: Any) -> None:
         self.calls.append((name, what))
@@ -54,19 +56,23 @@ class Script:
 
     async def register(self, request: api.RegisterRequest) -> api.RegisterResponse:
         self.note("register", request)
-        return api.RegisterResponse(peer_id=peer(1).id, map=snapshot(1, 2), heartbeat_seconds=30, offline_seconds=120)
+        return api.RegisterResponse(peer_id=peer(1).id, map=self.first, heartbeat_seconds=30, offline_seconds=120)
 
     async def heartbeat(self, request: api.HeartbeatRequest) -> api.HeartbeatResponse:
         self.note("heartbeat", request)
         return api.HeartbeatResponse(epoch="e", revision=1, time=0)
 
     async def map(self, since: api.Since | None, wait: int) -> api.MapUpdate:
-        assert wait == 60
         self.note("map", since)
+        if wait == 0 and self.updates.empty():
+            return api.MapUpdate(kind=api.UpdateKind.CURRENT, epoch="e", revision=since.revision if since else 1)
+        assert wait in {0, 60}
         return await self.updates.get()
 
     async def leave(self) -> None:
         self.note("leave", None)
+        if self.leaving is not None:
+            await self.leaving.wait()
 
 
 class Made:
@@ -122,19 +128,24 @@ async def test_changes_arrive_as_they_come() -> None:
     await made.end()
 
 
-async def test_an_answer_without_news_is_no_map_and_no_busy_loop() -> None:
+@pytest.mark.parametrize("is_news", [False, True])
+async def test_answers_that_come_at_once_for_ever_are_no_busy_loop(
+    monkeypatch: pytest.MonkeyPatch, is_news: bool
+) -> None:
+    monkeypatch.setattr("wireguard_mesh.client.membership._QUESTIONS", (3, 0.001))
     made = Made()
-    for _ in range(50):
-        made.script.updates.put_nowait(api.MapUpdate(kind=api.UpdateKind.CURRENT, epoch="e", revision=1))
-    await made.run_until(lambda: made.script.updates.qsize() < 50)
-    await asyncio.sleep(0.05)
-    assert made.script.updates.qsize() == 49
-    assert len(made.maps) == 1
+    kind = api.UpdateKind.DELTA if is_news else api.UpdateKind.CURRENT
+    for revision in range(2, 52):
+        made.script.updates.put_nowait(api.MapUpdate(kind=kind, epoch="e", revision=revision if is_news else 1))
+    await made.run_until(lambda: made.script.updates.qsize() == 47)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert made.script.updates.qsize() == 47
+    assert len(made.maps) == (4 if is_news else 1)
     await made.end()
 
 
-async def test_an_update_that_does_not_follow_asks_for_the_whole_map(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wireguard_mesh.client.membership._SHORTEST_POLL", 0.0)
+async def test_an_update_that_does_not_follow_asks_for_the_whole_map() -> None:
     made = Made()
     made.script.updates.put_nowait(api.MapUpdate(kind=api.UpdateKind.DELTA, epoch="other", revision=2))
     await made.run_until(lambda: made.script.count("map") == 2)
@@ -229,6 +240,118 @@ async def test_leaving_is_for_good(fault: list[MeshError]) -> None:
     async with asyncio.timeout(10):
         await made.task
     assert made.script.count("register") == 1
+
+
+async def test_nobody_registers_while_leaving() -> None:
+    """The question that is open hears that we have left before we do."""
+    made = Made(heartbeat=0.01)
+    await made.run_until(lambda: made.script.count("map") == 1)
+    made.script.leaving = asyncio.Event()
+    leaving = asyncio.create_task(made.membership.leave())
+    made.script.faults["heartbeat"] = [NotRegistered("who?")]
+    await until(lambda: not made.script.faults["heartbeat"])
+    made.membership.announce()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    made.script.leaving.set()
+    await leaving
+    assert made.task is not None
+    async with asyncio.timeout(10):
+        await made.task
+    assert made.script.count("register") == 1
+
+
+async def test_leaving_in_vain_goes_on_being_a_member() -> None:
+    made = Made(heartbeat=0.01)
+    made.script.faults["leave"] = [Unavailable("cannot be reached")]
+    await made.run_until(lambda: made.script.count("map") == 1)
+    with pytest.raises(Unavailable):
+        await made.membership.leave()
+    made.script.faults["heartbeat"] = [NotRegistered("who?")]
+    await until(lambda: made.script.count("register") == 2)
+    await made.end()
+
+
+@pytest.mark.parametrize("call", ["map", "heartbeat"])
+async def test_a_server_that_forgets_for_ever_is_said_once_and_not_asked_in_a_busy_loop(
+    call: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wireguard_mesh.core.backoff import Backoff
+
+    delays: list[int] = []
+
+    def delay(self: Backoff, failures: int, random: float) -> float:
+        delays.append(failures)
+        return 0.0
+
+    monkeypatch.setattr(Backoff, "delay", delay)
+    caplog.set_level(logging.INFO)
+    made = Made(heartbeat=0.001)
+    made.script.faults[call] = [NotRegistered("who?") for _ in range(30)]
+    await made.run_until(lambda: not made.script.faults[call])
+    assert delays == list(range(1, 31))
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("registering again" in text for text in said) == 1
+    assert sum("trying again" in text for text in said) == 1
+    await made.end()
+
+
+async def test_a_signal_is_not_lost_in_a_refusal() -> None:
+    """Cancelling ends it, whatever the server answers in the same instant."""
+    made = Made(heartbeat=0.001)
+    await made.run_until(lambda: made.script.count("map") == 1)
+    made.script.faults["heartbeat"] = [NotRegistered("who?") for _ in range(1000)]
+    await until(lambda: len(made.script.faults["heartbeat"]) < 1000)
+    assert made.task is not None
+    made.task.cancel()
+    done, _ = await asyncio.wait([made.task], timeout=10)
+    assert made.task in done
+    assert made.task.cancelled()
+
+
+async def test_while_one_call_fails_the_server_does_not_answer_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wireguard_mesh.client.membership._RETRY", _at_once())
+    caplog.set_level(logging.INFO)
+    made = Made(heartbeat=0.001)
+    await made.run_until(lambda: made.script.count("map") == 1)
+    made.script.faults["heartbeat"] = [Unavailable("broke") for _ in range(10)]
+    for revision in range(2, 7):
+        made.script.updates.put_nowait(
+            api.MapUpdate(kind=api.UpdateKind.DELTA, epoch="e", revision=revision, upsert=(peer(revision),))
+        )
+    await until(lambda: not made.script.faults["heartbeat"] and made.membership.contact.works)
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("broke" in text for text in said) == 1
+    assert sum("answers again" in text for text in said) == 1
+    await made.end()
+
+
+async def test_a_map_that_cannot_be_used_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    made = Made()
+    made.script.first = api.MapUpdate(kind=api.UpdateKind.CURRENT, epoch="e", revision=1)
+    await made.run_until(lambda: "cannot be used" in made.membership.contact.problem)
+    assert made.maps == []
+    assert "cannot be used" in caplog.text
+    await made.end()
+
+
+async def test_a_start_that_failed_gives_its_place_back() -> None:
+    made = Made()
+    assert not await made.membership.withdraw()
+    await made.run_until(lambda: made.script.count("map") == 1)
+    await made.end()
+    assert await made.membership.withdraw()
+    assert made.script.count("leave") == 1
+
+
+async def test_a_start_that_failed_keeps_a_place_of_before() -> None:
+    made = Made(is_member=True)
+    await made.run_until(lambda: made.script.count("map") == 1)
+    await made.end()
+    assert not await made.membership.withdraw()
+    assert made.script.count("leave") == 0
 
 
 def _at_once() -> object:

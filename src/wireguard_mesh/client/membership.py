@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -16,18 +16,22 @@ from wireguard_mesh.client.control import Control, NotRegistered, ServerKeyChang
 from wireguard_mesh.core import netmap
 from wireguard_mesh.core.backoff import Backoff
 from wireguard_mesh.core.contact import Contact
+from wireguard_mesh.core.pace import Pace
 from wireguard_mesh.model.endpoints import Endpoint
-from wireguard_mesh.model.errors import InvalidValue, MeshError
+from wireguard_mesh.model.errors import InvalidValue, MeshError, Unavailable
 from wireguard_mesh.model.peers import NetworkMap
 from wireguard_mesh.protocol import api
 
 DEFAULT_HEARTBEAT: Final = 30.0  # seconds
 DEFAULT_SYNC: Final = 60.0  # seconds; the oldest that a map gets while the server answers
 _RETRY: Final = Backoff(first=0.25, longest=15.0)
-_SHORTEST_POLL: Final = 1.0  # seconds from one empty answer to the next question, whatever the server does
+# Calls at once, and then a second: changes come at once, and neither a server that always has news (or a proxy that
+# answers with nothing) nor an address that comes and goes makes a busy loop.
+_QUESTIONS: Final = (20, 5.0)
+_BEATS: Final = (10, 0.5)
+_REGISTER, _HEARTBEAT, _MAP = "register", "heartbeat", "map"
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,11 +77,14 @@ class Membership:
         self._clock = clock
         self._on_map = on_map
         self._on_trouble = on_trouble
-        self._is_member = is_member
+        self._is_member = self._was_member = is_member
         self._map: NetworkMap | None = None
         self._said: Machine | None = None
         self._hurry = asyncio.Event()
-        self._has_left = False
+        self._place = asyncio.Lock()  # nobody registers while we leave
+        self._left = asyncio.Event()
+        self._failing: set[str] = set()  # which calls
+        self._faults: set[str] = set()  # the kinds of fault that were said since all was well
         self._question: asyncio.Timeout | None = None
 
     def announce(self) -> None:
@@ -93,33 +100,42 @@ class Membership:
 
     async def run(self) -> None:
         """Be a member, until `leave`. Raises `ServerRefused` or `ServerKeyChanged` if the server never took us in."""
-        while not self._has_left:
-            await self._persist(self._register)
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._beat())
-                    group.create_task(self._follow())
-            except* NotRegistered:
-                if not self._has_left:
-                    log.info("the server does not know this machine any more, registering again")
+        await self._persist(_REGISTER, self._register)
+        async with asyncio.TaskGroup() as group:
+            loops = [group.create_task(self._beat()), group.create_task(self._follow())]
+            await self._left.wait()
+            for loop in loops:
+                loop.cancel()
 
     async def leave(self) -> None:
         """Give up this machine's place. That it has none is as good. Raises `MeshError`."""
-        with contextlib.suppress(NotRegistered):
-            await self.control.leave()
-        self._has_left = True
+        async with self._place:
+            with contextlib.suppress(NotRegistered):
+                await self.control.leave()
+            self._left.set()
+
+    async def withdraw(self) -> bool:
+        """A start that failed: give up the place if it is of this start. Whether it is given up."""
+        if self._was_member or not self._is_member:
+            return False
+        with contextlib.suppress(MeshError):  # a server that does not hear it calls us offline before long
+            await self.leave()
+        return self._left.is_set()
 
     async def _register(self) -> None:
-        machine = self._machine()
-        answer = await self.control.register(
-            api.RegisterRequest(
-                hostname=machine.hostname,
-                os=machine.os,
-                endpoints=machine.endpoints,
-                exit_node=machine.exit_node,
-                version=machine.version,
+        async with self._place:
+            if self._left.is_set():
+                return
+            machine = self._machine()
+            answer = await self.control.register(
+                api.RegisterRequest(
+                    hostname=machine.hostname,
+                    os=machine.os,
+                    endpoints=machine.endpoints,
+                    exit_node=machine.exit_node,
+                    version=machine.version,
+                )
             )
-        )
         self._said = machine
         if not self._is_member:
             log.info("joined the mesh peer_id=%s", answer.peer_id)
@@ -128,10 +144,12 @@ class Membership:
 
     async def _beat(self) -> NoReturn:
         """Say that we live, each time that it is due or that there is something new to say."""
+        pace = Pace(*_BEATS)
         while True:
             if self._machine() == self._said:
                 await self._pause(self._intervals.heartbeat)
-            await self._persist(self._say)
+            await asyncio.sleep(pace.wait(self._clock().monotonic))
+            await self._persist(_HEARTBEAT, self._say)
 
     async def _say(self) -> None:
         machine, said = self._machine(), self._said
@@ -148,63 +166,79 @@ class Membership:
 
     async def _follow(self) -> NoReturn:
         """Hear of changes as they come: each question stays open at the server until something changes."""
+        pace = Pace(*_QUESTIONS)
         while True:
-            asked = self._clock().monotonic
-            is_news = await self._persist(self._ask)
-            if not is_news:
-                # A server, or a proxy before it, that answers at once with nothing must not be asked in a busy loop.
-                await asyncio.sleep(max(0.0, _SHORTEST_POLL - (self._clock().monotonic - asked)))
+            await asyncio.sleep(pace.wait(self._clock().monotonic))
+            await self._persist(_MAP, self._ask)
 
-    async def _ask(self) -> bool:
-        have = self._map
-        wait = max(1, min(api.MAX_WAIT_SECONDS, int(self._intervals.sync)))
-        try:
-            async with asyncio.timeout(None) as self._question:
-                update = await self.control.map(api.Since(have.epoch, have.revision) if have else None, wait)
-        except TimeoutError:
-            return True
-        finally:
-            self._question = None
-        return self._take(update)
+    async def _ask(self) -> None:
+        while True:
+            have = self._map
+            # After a fault the answer shall come at once, since it tells that all is well again.
+            wait = 0 if _MAP in self._failing else max(1, min(api.MAX_WAIT_SECONDS, int(self._intervals.sync)))
+            try:
+                async with asyncio.timeout(None) as self._question:
+                    update = await self.control.map(api.Since(have.epoch, have.revision) if have else None, wait)
+            except TimeoutError:
+                continue
+            finally:
+                self._question = None
+            self._take(update)
+            return
 
-    def _take(self, update: api.MapUpdate) -> bool:
-        """Whether the update brought something new."""
+    def _take(self, update: api.MapUpdate) -> None:
+        """Raises `Unavailable` for an update that is none; the next question then asks for the whole map."""
         before = self._map
         try:
             self._map = netmap.apply(before, update)
-        except InvalidValue:
-            self._map = None  # the next question asks for the whole map
-            return False
+        except InvalidValue as error:
+            self._map = None
+            server = self.control.http.dialer.server
+            raise Unavailable(f"the map that {server} sent cannot be used ({error.message})") from None
         self.map_received = self._clock().wall
-        if self._map is before:
-            return False
-        self._on_map(self._map)
-        return True
+        if self._map is not before:
+            self._on_map(self._map)
 
-    async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Call until it succeeds. Raises `NotRegistered`, and before we are a member what repeating does not help."""
-        failures = 0
+    async def _persist(self, what: str, call: Callable[[], Awaitable[None]]) -> None:
+        """Call until it succeeds. Raises before we are a member what repeating does not help."""
+        failures = forgotten = 0
         while True:
             try:
-                answer = await call()
-            except NotRegistered:
-                raise
+                await call()
             except MeshError as error:
                 if not self._is_member and isinstance(error, (ServerRefused, ServerKeyChanged)):
                     raise
-                failures += 1
-                self._note_failure(error)
-                await self._pause(_RETRY.delay(failures, random.random()))
+                is_forgotten = isinstance(error, NotRegistered)
+                failures, forgotten = failures + 1, forgotten + is_forgotten
+                if is_forgotten and forgotten == 1:
+                    self._failing.discard(what)
+                    log.info("the server does not know this machine any more, registering again")
+                else:
+                    self._note_failure(what, error)
+                await self._pause(_RETRY.delay(forgotten if is_forgotten else failures, random.random()))
+                if is_forgotten:
+                    await self._persist(_REGISTER, self._register)
             else:
-                if self.contact.succeeded(self._clock()):
-                    log.info("the server answers again server=%s", self.control.http.dialer.server)
-                    self._ask_again()
-                return answer
+                self._note_success(what)
+                return
 
-    def _note_failure(self, error: MeshError) -> None:
-        if self.contact.failed(str(error), self._clock(), kind=error.code):
-            log.warning("%s; trying again, the tunnels stay", error)
+    def _note_failure(self, what: str, error: MeshError) -> None:
+        self._failing.add(what)
+        self.contact.failed(str(error), self._clock(), kind=error.code)
+        if error.code not in self._faults:
+            self._faults.add(error.code)
+            log.warning("%s; trying again%s", error, ", the tunnels stay" if self._is_member else "")
             self._on_trouble()
+
+    def _note_success(self, what: str) -> None:
+        """All is well only when nothing fails any more: one of our connections may work while another does not."""
+        self._failing.discard(what)
+        if self._failing:
+            self.announce()  # so that what still fails is tried again at once
+        elif self.contact.succeeded(self._clock()):
+            self._faults.clear()
+            log.info("the server answers again server=%s", self.control.http.dialer.server)
+            self._ask_again()
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but no longer than until `announce`."""
