@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
 import msgspec
 import pytest
 
@@ -10,6 +12,7 @@ from wireguard_mesh.core.changes import changes_since
 from wireguard_mesh.core.netmap import apply
 from wireguard_mesh.core.registry import Leave, decide
 from wireguard_mesh.model.errors import InvalidValue
+from wireguard_mesh.model.networks import MeshNetwork
 from wireguard_mesh.protocol.api import MapUpdate, Since, UpdateKind
 
 SNAPSHOT = decide(empty(), [register(1), register(2)], 0.0).snapshot
@@ -54,3 +57,37 @@ def test_a_delta_that_does_not_follow_is_refused(epoch: str, revision: int) -> N
         apply(MAP, delta)
     with pytest.raises(InvalidValue, match="follow"):
         apply(None, delta)
+
+
+def _with_peer(**changes: object) -> MapUpdate:
+    (other,) = WHOLE.upsert
+    return msgspec.structs.replace(WHOLE, upsert=(msgspec.structs.replace(other, **changes),))
+
+
+def _in_network(ipv4: str, ipv6: str) -> MapUpdate:
+    return msgspec.structs.replace(WHOLE, network=MeshNetwork(IPv4Network(ipv4), IPv6Network(ipv6)))
+
+
+@pytest.mark.parametrize(
+    ("update", "words"),
+    [
+        (_in_network("8.8.0.0/16", "fd00:1::/64"), "8.8.0.0/16 is not private"),
+        (_in_network("0.0.0.0/0", "fd00:1::/64"), "0.0.0.0/0 is not private"),
+        (_in_network("10.100.0.0/16", "2001:4860::/64"), "not within fd00::/8"),
+        (_with_peer(ipv4=IPv4Address("192.0.2.1")), "outside of"),
+        (_with_peer(ipv6=IPv6Address("2001:db8::1")), "outside of"),
+        (_with_peer(ipv4=MAP.me.ipv4), "another one has too"),
+        (_with_peer(ipv6=MAP.me.ipv6), "another one has too"),
+        (_with_peer(public_key=MAP.me.public_key), "among its own peers"),
+    ],
+)
+def test_a_map_reaches_for_nothing_outside_of_the_mesh(update: MapUpdate, words: str) -> None:
+    with pytest.raises(InvalidValue, match=words):
+        apply(None, update)
+
+
+def test_a_change_is_judged_as_a_whole_map_is() -> None:
+    (thief,) = _with_peer(public_key=public_key(3)).upsert
+    delta = MapUpdate(kind=UpdateKind.DELTA, epoch=EPOCH, revision=9, upsert=(thief,))
+    with pytest.raises(InvalidValue, match="another one has too"):
+        apply(MAP, delta)
