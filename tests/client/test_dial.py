@@ -1,3 +1,4 @@
+import asyncio
 import socket
 import threading
 from ipaddress import ip_address
@@ -89,3 +90,15 @@ async def test_marks_its_packets_if_it_may(scripted: Scripted) -> None:
 async def test_a_server_without_tls_is_no_tls_server(scripted: Scripted) -> None:
     with pytest.raises(Unavailable, match="cannot be reached"):
         await Dialer(ServerAddress("https", "127.0.0.1", scripted.address.port)).connect()
+
+
+async def test_a_plain_server_is_not_asked_in_tls(scripted: Scripted) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+
+    scripted.talk = talk
+    with pytest.raises(Unavailable, match="no TLS: ") as caught:
+        await Dialer(ServerAddress("https", "127.0.0.1", scripted.address.port)).connect()
+    assert "not permitted" not in str(caught.value)

@@ -93,8 +93,9 @@ async def test_reads_chunks(scripted: Scripted) -> None:
         (b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc", "does not speak HTTP"),
         (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 20_000, "does not speak HTTP"),
         (response("200 OK", b"x" * 2000), "longer than 1000 bytes"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 100, "more than 8 interim answers"),
     ],
-    ids=["closed", "no http", "cut off", "huge head", "huge body"],
+    ids=["closed", "no http", "cut off", "huge head", "huge body", "never the answer"],
 )
 async def test_what_is_no_answer_is_one_error(scripted: Scripted, sent: bytes, words: str) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -86,7 +86,9 @@ class Dialer:
 
 
 def reason(error: OSError) -> str:
-    """Why, in the system's words: asyncio puts its own in their place."""
+    """Why, in the system's words: asyncio puts its own in their place. What TLS numbers is no error of the system."""
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS: {(error.reason or 'unknown').replace('_', ' ').lower()}"
     return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
 

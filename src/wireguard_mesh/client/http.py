@@ -16,6 +16,7 @@ from wireguard_mesh.client.dial import Dialer, reason
 from wireguard_mesh.model.errors import Unavailable
 
 MAX_HEAD: Final = 16 * 1024  # bytes of status line and headers
+MAX_INTERIM: Final = 8  # answers of kind 1xx (RFC 9110 section 15.2) before the one that counts
 MAX_IDLE: Final = 2  # connections kept: one for the map, one for everything else
 _READ: Final = 64 * 1024
 _CLOSED: Final = "closed before it answered"
@@ -58,8 +59,12 @@ class _Connection:
             if self._used and self._http.their_state is h11.SEND_RESPONSE:
                 raise _Stale from error
             raise
-        while isinstance(answer, h11.InformationalResponse):
+        for _ in range(MAX_INTERIM):
+            if not isinstance(answer, h11.InformationalResponse):
+                break
             answer = await self._next_event()
+        if isinstance(answer, h11.InformationalResponse):
+            raise h11.RemoteProtocolError(f"more than {MAX_INTERIM} interim answers")
         if not isinstance(answer, h11.Response):
             raise h11.RemoteProtocolError("the connection was closed before an answer")
         self._used = True
