@@ -1,12 +1,12 @@
 import asyncio
-import contextlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from wireguard_mesh.client.local_server import MAX_CALLERS, LocalServer
+from tests.client.conftest import until
+from wireguard_mesh.client.local_server import MAX_CALLERS, MAX_CALLERS_OF_USER, ROOT, LocalServer
 from wireguard_mesh.model.errors import NotFound, Unavailable
 from wireguard_mesh.protocol import local
 
@@ -83,16 +83,38 @@ async def test_everybody_may_ask_but_only_its_user_may_change(tmp_path: Path, mo
     await server.close()
 
 
+async def refused(path: Path) -> bool:
+    try:
+        return isinstance(local.answer.decode(await talk(path, b'{"type":"status"}\n')), local.Refused)
+    except ConnectionError:
+        return True
+
+
 async def test_too_many_at_once_are_turned_away(handler: Handler, tmp_path: Path) -> None:
     path = tmp_path / "wg0.sock"
     callers = [asyncio.create_task(talk(path, b'{"type":"down"}\n')) for _ in range(MAX_CALLERS)]
-    async with asyncio.timeout(10):
-        while handler.waiting < MAX_CALLERS:  # noqa: ASYNC110  # counts others' tasks
-            await asyncio.sleep(0.005)
-    with contextlib.suppress(ConnectionResetError):
-        assert await talk(path, b'{"type":"status"}\n') == b""
+    await until(lambda: handler.waiting == MAX_CALLERS)
+    assert await refused(path)
     handler.release.set()
     assert all(await asyncio.gather(*callers))
+
+
+async def test_there_is_room_for_root_however_many_others_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    users = iter([*[OTHER_USER] * (MAX_CALLERS_OF_USER + 1), OTHER_USER + 1, ROOT])
+    monkeypatch.setattr("wireguard_mesh.client.local_server._caller", lambda _writer: next(users))
+    handler = Handler()
+    server = LocalServer(tmp_path / "wg0.sock", handler, own_uid=ROOT)
+    await server.open()
+    path = tmp_path / "wg0.sock"
+    silent = [await asyncio.open_unix_connection(path) for _ in range(MAX_CALLERS_OF_USER)]
+    await until(lambda: len(server._callers) == MAX_CALLERS_OF_USER)
+    assert await refused(path)  # the same user once more
+    assert not await refused(path)  # another one
+    handler.release.set()
+    assert local.answer.decode(await talk(path, b'{"type":"down"}\n')) == local.Done("DownRequest")
+    for _, writer in silent:
+        writer.close()
+    await server.close()
 
 
 async def test_closing_lets_those_who_wait_have_their_answer(tmp_path: Path) -> None:

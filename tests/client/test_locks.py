@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,21 @@ def test_a_directory_that_cannot_be_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NotPermitted, match="root"):
         make_directory(tmp_path / "file" / "x")
+
+
+def test_nobody_else_may_hold_it(tmp_path: Path) -> None:
+    path = tmp_path / "wg0.lock"
+    path.touch(0o644)
+    with Lock(path, "x"):
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_disk_is_said_and_the_lock_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.pwrite", full)
+        with pytest.raises(Unavailable, match="No space left"):
+            Lock(tmp_path / "wg0.lock", "x")
+    Lock(tmp_path / "wg0.lock", "x").release()

@@ -15,11 +15,14 @@ from wireguard_mesh.model.errors import InvalidValue, MeshError, NotPermitted, U
 from wireguard_mesh.protocol import local
 from wireguard_mesh.protocol.codec import encode
 
-MAX_CALLERS: Final = 32  # at once
+MAX_CALLERS: Final = 32  # at once of root and the agent's own user, and as many of all others
+MAX_CALLERS_OF_USER: Final = 8  # of them of one of the others
 REQUEST_TIMEOUT: Final = 5.0  # seconds for the caller to send its line, and to take the answer
 _SOCKET_MODE: Final = 0o666  # everybody may connect; what one may do is decided by who one is
 _UCRED: Final = struct.Struct("3i")  # unix(7): process, user and group id
 ROOT: Final = 0
+
+_BUSY: Final = Unavailable("the agent is asked too much at once", "try again")
 
 Handler = Callable[[local.Request], Awaitable[local.Answer]]
 
@@ -34,7 +37,7 @@ class LocalServer:
         self._handler = handler
         self._own_uid = os.getuid() if own_uid is None else own_uid
         self._server: asyncio.Server | None = None
-        self._callers: set[asyncio.Task[None]] = set()
+        self._callers: dict[asyncio.Task[None], int] = {}  # and who they are
 
     async def open(self) -> None:
         """Listen. What an agent that was killed left there is replaced: the lock says that it is dead."""
@@ -56,19 +59,28 @@ class LocalServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None, "the server runs each connection in a task"
-        self._callers.add(task)
         try:
-            if len(self._callers) <= MAX_CALLERS:
-                answer = await self._answer(reader, _caller(writer))
-                if answer is not None:
-                    async with asyncio.timeout(REQUEST_TIMEOUT):
-                        writer.write(encode(answer) + b"\n")
-                        await writer.drain()
+            uid = _caller(writer)
+            has_room = self._has_room(uid)
+            self._callers[task] = uid
+            answer = await self._answer(reader, uid) if has_room else _refused(_BUSY)
+            if answer is not None:
+                async with asyncio.timeout(REQUEST_TIMEOUT):
+                    writer.write(encode(answer) + b"\n")
+                    await writer.drain()
         except (OSError, TimeoutError):
             pass  # the caller went away, or never came to the point
         finally:
-            self._callers.discard(task)
+            self._callers.pop(task, None)
             writer.close()
+
+    def _is_privileged(self, uid: int) -> bool:
+        return uid in {ROOT, self._own_uid}
+
+    def _has_room(self, uid: int) -> bool:
+        """However many of the others ask, there is room for those that may change something."""
+        alike = [other for other in self._callers.values() if self._is_privileged(other) == self._is_privileged(uid)]
+        return len(alike) < MAX_CALLERS and (self._is_privileged(uid) or alike.count(uid) < MAX_CALLERS_OF_USER)
 
     async def _answer(self, reader: asyncio.StreamReader, uid: int) -> local.Answer | None:
         async with asyncio.timeout(REQUEST_TIMEOUT):
@@ -80,7 +92,7 @@ class LocalServer:
                 line = b""
         try:
             request = local.request.decode(line)
-            if not isinstance(request, local.StatusRequest) and uid not in {ROOT, self._own_uid}:
+            if not isinstance(request, local.StatusRequest) and not self._is_privileged(uid):
                 raise NotPermitted("only root and the agent's own user may do this", "use sudo")
             return await self._handler(request)
         except InvalidValue as error:
