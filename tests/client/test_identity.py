@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.samples import private_key, public_key
@@ -9,6 +10,7 @@ from wireguard_mesh.client.options import Flags
 from wireguard_mesh.client.state import ClientState, StateFolder
 from wireguard_mesh.model.errors import Conflict, InvalidValue, MeshError, Unavailable
 from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.servers import ServerAddress
 
 OLD, NEW = ServerAddress.parse("http://old"), ServerAddress.parse("http://new")
@@ -144,3 +146,45 @@ def test_a_new_server_key_is_trusted_on_demand(folder: StateFolder) -> None:
     state = settle(folder, Flags(), Consent(new_server_key=True), world())
     assert state.server_public_key is None
     assert state.peer_id == "peer-000001"
+
+
+def test_a_new_identity_keeps_server_and_settings(folder: StateFolder) -> None:
+    joined = msgspec.structs.replace(JOINED, exit_node=True, listen_port=7, interface=InterfaceName("wg5"))
+    folder.save(joined)
+    state = settle(folder, Flags(), Consent(new_identity=True), world())
+    assert state == folder.load()
+    assert state.private_key != joined.private_key
+    assert state == msgspec.structs.replace(joined, private_key=state.private_key, peer_id="")
+    assert StateFolder(folder.folder, "client.json.replaced-1000").load() == joined
+
+
+def test_a_new_identity_at_another_server_knows_nothing_of_it(folder: StateFolder) -> None:
+    folder.save(JOINED)
+    state = settle(folder, Flags(server=NEW), Consent(new_identity=True), world())
+    assert (state.server, state.server_public_key, state.hostname) == (NEW, None, "one")
+
+
+@pytest.mark.parametrize("content", ["garbage", None])
+def test_a_new_identity_without_a_server_changes_nothing(folder: StateFolder, content: str | None) -> None:
+    if content is None:
+        folder.save(ClientState(private_key=private_key(1)))
+    else:
+        folder.path.write_text(content)
+    before = folder.path.read_bytes()
+    with pytest.raises(InvalidValue, match="-server"):
+        settle(folder, Flags(), Consent(new_identity=True), world())
+    assert folder.path.read_bytes() == before
+    assert kept(folder) == []
+
+
+def test_an_identity_is_never_without_its_file(folder: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that becomes full in the middle leaves the old one."""
+    folder.save(JOINED)
+
+    def full(_state: ClientState) -> None:
+        raise Unavailable("no room")
+
+    monkeypatch.setattr(folder, "save", full)
+    with pytest.raises(Unavailable):
+        settle(folder, Flags(), Consent(new_identity=True), world())
+    assert folder.load() == JOINED

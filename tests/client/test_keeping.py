@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import threading
 
 import pytest
 
@@ -87,3 +88,37 @@ async def test_what_is_forgotten_is_not_written_again(folder: StateFolder) -> No
     assert state is not None
     assert state.peer_id == ""
     assert not folder.map_path.exists()
+
+
+async def test_a_slow_disk_makes_nobody_wait(folder: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = made(folder)
+    save, entered, release = folder.save, threading.Event(), threading.Event()
+
+    def slow(state: ClientState) -> None:
+        entered.set()
+        assert release.wait(20)
+        save(state)
+
+    monkeypatch.setattr(folder, "save", slow)
+    running = asyncio.create_task(keeper.run())
+    keeper.change(peer_id="peer-000001")
+    await until(entered.is_set)
+    keeper.change(peer_id="peer-000002")  # while the first is being written
+    release.set()
+    await until(lambda: folder.load() == keeper.state)
+    running.cancel()
+
+
+async def test_what_cannot_be_forgotten_is_a_problem_and_no_error(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_state: ClientState) -> None:
+        raise Unavailable("no room")
+
+    keeper = made(folder)
+    keeper.change(peer_id="peer-000001")
+    keeper.write()
+    monkeypatch.setattr(folder, "save", full)
+    keeper.forget()
+    assert keeper.problem == "no room"
+    assert keeper.state.peer_id == ""

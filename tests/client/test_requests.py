@@ -1,8 +1,11 @@
 """What the agent answers is tried through its socket in `test_agent`; here are the corners."""
 
-from tests.client.conftest import Agents, RealServer, until
+import pytest
+
+from tests.client.conftest import WG0, Agents, RealServer, until
 from tests.samples import public_key
 from wireguard_mesh import __version__
+from wireguard_mesh.model.errors import Unavailable
 from wireguard_mesh.protocol import local
 
 
@@ -29,3 +32,17 @@ async def test_an_exit_node_is_named_only_if_it_is_one(server: RealServer, agent
     refused = await gate.ask(local.SetRequest(use_exit_node="host-2"))
     assert isinstance(refused, local.Refused)
     assert "offers no exit node" in refused.error
+
+
+async def test_logout_with_a_disk_that_cannot_be_written_still_ends(
+    server: RealServer, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_state: object) -> None:
+        raise Unavailable("no room")
+
+    one = agents.start(1, server.address)
+    await one.up()
+    monkeypatch.setattr(one.folder, "save", full)
+    assert await one.ask(local.LogoutRequest()) == local.Done(note="no room")
+    await one.task
+    assert WG0 not in one.backend.devices

@@ -156,14 +156,25 @@ def test_a_map_that_cannot_be_read_is_none(folder: StateFolder) -> None:
     assert folder.load_map(public_key(1), public_key(9)) is None
 
 
-def test_set_aside_never_takes_a_name_that_is_taken(folder: StateFolder) -> None:
-    names = []
+def test_a_copy_aside_never_takes_a_name_that_is_taken(folder: StateFolder) -> None:
+    copies = []
     for number in range(1, 4):
         folder.save(ClientState(private_key=private_key(number)))
-        names.append(folder.set_aside("left", 100.9).name)
-    assert names == ["client.json.left-100", "client.json.left-100-1", "client.json.left-100-2"]
-    with pytest.raises(Unavailable):
-        folder.set_aside("left", 100.9)
+        copies.append(folder.keep_aside("left", 100.9))
+    assert [copy.name for copy in copies] == [
+        "client.json.left-100",
+        "client.json.left-100-1",
+        "client.json.left-100-2",
+    ]
+    assert {copy.stat().st_mode & 0o777 for copy in copies} == {0o600}
+    assert copies[2].read_bytes() == folder.path.read_bytes()
+
+
+@pytest.mark.parametrize("field", [{"use_exit_node": ""}, {"hostname": "no name"}])
+def test_nonsense_is_told_with_the_file_that_it_is_in(folder: StateFolder, field: dict[str, object]) -> None:
+    spoil(folder, **field)
+    with pytest.raises(Conflict, match=r"client\.json cannot be read"):
+        folder.load()
 
 
 def test_leaving_keeps_the_key_and_the_decisions(folder: StateFolder) -> None:

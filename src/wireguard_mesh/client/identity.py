@@ -14,6 +14,7 @@ from wireguard_mesh.model.keys import PrivateKey, PublicKey
 from wireguard_mesh.model.servers import ServerAddress
 
 _NO_SERVER = ("no server is known yet", "say which: vpn-client -server http://SERVER:8080")
+_REPLACED, _LEFT = "replaced", "left"  # in the names of identities that are kept aside
 
 log = logging.getLogger(__name__)
 
@@ -40,57 +41,69 @@ class Surroundings(msgspec.Struct, frozen=True):
 
 
 def settle(folder: StateFolder, flags: Flags, consent: Consent, world: Surroundings) -> ClientState:
-    """The identity to start with, as it then is on disk too.
+    """The identity to start with, as it then is on disk too: all is judged before anything is written.
 
     Raises `Conflict` for an identity that cannot be read, or for another server than before without the user's
     consent; `InvalidValue` if no server is known; `Unavailable` if the disk does not let us.
     """
-    if consent.new_identity and folder.path.exists():
-        log.info("the old identity is kept as %s", folder.set_aside("replaced", world.wall()))
-    state = folder.load()
-    if state is None:
-        if flags.server is None:
-            raise InvalidValue(*_NO_SERVER)
-        state = ClientState(private_key=_new_key(world))
-    elif flags.server is not None and state.server is not None and flags.server != state.server:
-        state = _move(folder, state, flags.server, consent, world)
+    known, is_readable = _load(folder, consent)
+    kept_as = "" if is_readable else _REPLACED
+    state = known or ClientState(private_key=_new_key(world))
+    if known is not None and consent.new_identity:
+        state, kept_as = _renewed(known, flags.server or known.server, world), _REPLACED
+    elif known is not None and not _stays(known, flags.server, consent, world):
+        state, kept_as = _renewed(known, flags.server, world), _LEFT
     if consent.new_server_key:
         state = msgspec.structs.replace(state, server_public_key=None)
-    wanted = lasting(state, flags)
-    if wanted.server is None:
+    state = lasting(state, flags)
+    if state.server is None:
         raise InvalidValue(*_NO_SERVER)
-    if wanted != folder.load():
-        folder.save(wanted)
-    return wanted
+    if kept_as:
+        log.info("the old identity is kept as %s", folder.keep_aside(kept_as, world.wall()))
+    if state != known:
+        folder.save(state)
+    return state
 
 
-def _move(
-    folder: StateFolder, state: ClientState, server: ServerAddress, consent: Consent, world: Surroundings
-) -> ClientState:
-    """The identity for a server at another address than before: the same if it is the same server."""
-    assert state.server is not None
+def _load(folder: StateFolder, consent: Consent) -> tuple[ClientState | None, bool]:
+    """The identity on disk, if there is one, and False for one that cannot be read but may be replaced."""
+    try:
+        return folder.load(), True
+    except Conflict:
+        if not consent.new_identity:
+            raise
+        return None, False
+
+
+def _renewed(known: ClientState, server: ServerAddress | None, world: Surroundings) -> ClientState:
+    """The user's settings with a new key. What is known of the server stays if it is the same."""
+    fresh = msgspec.structs.replace(known, private_key=_new_key(world), peer_id="", assigned_ip=None)
+    if server == known.server:
+        return fresh
+    return msgspec.structs.replace(fresh, server=server, server_public_key=None, server_ips=())
+
+
+def _stays(state: ClientState, server: ServerAddress | None, consent: Consent, world: Surroundings) -> bool:
+    """Whether the identity is for that server too: it is the same one, or it never joined another.
+
+    Raises `Conflict` if it is not, and the user does not agree to leave the old one.
+    """
+    if server is None or state.server is None or server == state.server:
+        return True
     if not consent.another_server and state.server.secure and not server.secure:
         raise Conflict(
             f"this machine joined by {state.server}, and {server} is not protected by TLS",
             "give the https:// address, or -force to join it as another server",
         )
     if state.server_public_key is None or _is_same(state.server_public_key, server, consent, world):
-        return state
+        return True
     question = f"This machine belongs to the mesh of {state.server}. Leave it, and join that of {server}?"
     if not (consent.another_server or (world.ask is not None and world.ask(question))):
         raise Conflict(
             f"this machine belongs to the mesh of {state.server}, and {server} is another server",
             "to leave the one and join the other say -force",
         )
-    log.info("the old identity is kept as %s", folder.set_aside("left", world.wall()))
-    return ClientState(
-        private_key=_new_key(world),
-        interface=state.interface,
-        listen_port=state.listen_port,
-        exit_node=state.exit_node,
-        use_exit_node=state.use_exit_node,
-        hostname=state.hostname,
-    )
+    return False
 
 
 def _is_same(key: PublicKey, server: ServerAddress, consent: Consent, world: Surroundings) -> bool:

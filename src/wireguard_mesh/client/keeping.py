@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -23,6 +24,15 @@ _SHARE: Final = 50  # rests so many times as long as a writing took, however oft
 log = logging.getLogger(__name__)
 
 
+class _Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be written; None: nothing new. `is_left`: there shall be no map any more."""
+
+    state: ClientState | None
+    map: NetworkMap | None
+    server_key: PublicKey | None
+    is_left: bool
+
+
 class Keeper:
     """What is to be on disk. `state` is changed through `change` only."""
 
@@ -36,6 +46,8 @@ class Keeper:
         self._written_state: ClientState | None = state
         self._written_map: NetworkMap | None = None
         self._changed = asyncio.Event()
+        self._has_left = False
+        self._disk = threading.Lock()
 
     @property
     def public_key(self) -> PublicKey:
@@ -66,10 +78,12 @@ class Keeper:
     def forget(self) -> None:
         """This machine has left the mesh: nothing of its place is kept."""
         self._map = self._written_map = None
-        self.state = self._written_state = self._folder.forget_place(self.state)
+        self.state = msgspec.structs.replace(self.state, peer_id="", assigned_ip=None)
+        self._has_left = True
+        self.write()
 
     async def run(self) -> NoReturn:
-        """Write what changed, now and then."""
+        """Write what changed, now and then, in a thread: a slow disk makes nobody wait."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_RETRY if self.problem else None):
@@ -77,22 +91,44 @@ class Keeper:
             await asyncio.sleep(_SETTLE)
             self._changed.clear()
             started = self._clock().monotonic
-            self.write()
+            wanted = self._wanted()
+            self._note(wanted, await asyncio.to_thread(self._save, wanted))
             await asyncio.sleep(max(_SETTLE, _SHARE * (self._clock().monotonic - started)))
 
     def write(self) -> None:
         """Write what changed, now. A disk that does not let us is said once, and does not stop anything."""
-        try:
-            if self.state != self._written_state:
-                self._folder.save(self.state)
-                self._written_state = self.state
-            server_key = self.state.server_public_key
-            if self._map is not None and self._map is not self._written_map and server_key is not None:
-                self._folder.save_map(self._map, self._public_key, server_key)
-                self._written_map = self._map
-        except MeshError as error:
+        wanted = self._wanted()
+        self._note(wanted, self._save(wanted))
+
+    def _wanted(self) -> _Wanted:
+        server_key = self.state.server_public_key
+        return _Wanted(
+            state=self.state if self.state != self._written_state else None,
+            map=self._map if self._map is not self._written_map and server_key is not None else None,
+            server_key=server_key,
+            is_left=self._has_left,
+        )
+
+    def _save(self, wanted: _Wanted) -> MeshError | None:
+        """In any thread: one after the other."""
+        with self._disk:
+            try:
+                if wanted.state is not None:
+                    self._folder.save(wanted.state)
+                if wanted.is_left:
+                    self._folder.forget_map()
+                elif wanted.map is not None and wanted.server_key is not None:
+                    self._folder.save_map(wanted.map, self._public_key, wanted.server_key)
+            except MeshError as error:
+                return error
+        return None
+
+    def _note(self, wanted: _Wanted, error: MeshError | None) -> None:
+        if error is not None:
             if self._contact.failed(str(error), self._clock()):
                 log.warning("%s; going on without", error)
-        else:
-            if self._contact.succeeded(self._clock()):
-                log.info("the state can be written again")
+            return
+        self._written_state = wanted.state or self._written_state
+        self._written_map = wanted.map or self._written_map
+        if self._contact.succeeded(self._clock()):
+            log.info("the state can be written again")

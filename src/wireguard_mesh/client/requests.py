@@ -37,7 +37,8 @@ class Requests:
             case local.LogoutRequest():
                 await self._parts.membership.leave()
                 self._parts.disk.forget()
-                return await self._take_down()
+                await self._take_down()
+                return local.Done(note=self._parts.disk.problem)
 
     async def _status(self) -> local.Status:
         parts = self._parts

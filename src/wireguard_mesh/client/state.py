@@ -13,10 +13,11 @@ from typing import Final
 
 import msgspec
 
+from wireguard_mesh.core.exit_nodes import ExitPolicy
 from wireguard_mesh.model.endpoints import MAX_PORT, Address
 from wireguard_mesh.model.errors import Conflict, InvalidValue, MeshError, Unavailable
 from wireguard_mesh.model.keys import PrivateKey, PublicKey
-from wireguard_mesh.model.names import InterfaceName, parse_interface_name
+from wireguard_mesh.model.names import InterfaceName, parse_hostname, parse_interface_name
 from wireguard_mesh.model.networks import MeshNetwork
 from wireguard_mesh.model.peers import NetworkMap, Peer
 from wireguard_mesh.model.servers import ServerAddress
@@ -143,25 +144,30 @@ class StateFolder:
         )
         self._write(self.map_path, encode_readable(kept).encode())
 
-    def set_aside(self, why: str, wall: float) -> Path:
-        """Give the identity's file another name, under which it stays. Returns it."""
+    def keep_aside(self, why: str, wall: float) -> Path:
+        """Keep a copy of the identity's file, whatever is in it, under another name. Returns that."""
+        data = self._read(self.path) or b""
         aside = self.path.with_name(f"{self.path.name}.{why}-{int(wall)}")
         number = 0
         while aside.exists():
             number += 1
             aside = self.path.with_name(f"{self.path.name}.{why}-{int(wall)}-{number}")
-        try:
-            self.path.rename(aside)
-        except OSError as error:
-            raise _unwritable(self.path, error) from None
+        self._write(aside, data)
         return aside
 
     def forget_place(self, state: ClientState) -> ClientState:
         """This machine has left the mesh: keep its key and the user's decisions, nothing of its place."""
         left = msgspec.structs.replace(state, peer_id="", assigned_ip=None)
         self.save(left)
-        self.map_path.unlink(missing_ok=True)
+        self.forget_map()
         return left
+
+    def forget_map(self) -> None:
+        """Take the last map away. Raises `Unavailable` if the disk does not let us."""
+        try:
+            self.map_path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unwritable(self.map_path, error) from None
 
     def _read(self, path: Path) -> bytes | None:
         try:
@@ -222,6 +228,9 @@ def _from_file(file: _File) -> ClientState:
     assigned = _address("assigned_ip", file.assigned_ip) if file.assigned_ip else None
     if isinstance(assigned, IPv6Address):
         raise InvalidValue("assigned_ip is no IPv4 address")
+    ExitPolicy.parse(file.use_exit_node)
+    if file.hostname:
+        parse_hostname(file.hostname)
     return ClientState(
         private_key=private_key,
         server=ServerAddress.parse(file.server_addr) if file.server_addr else None,
