@@ -40,8 +40,9 @@ def connects(host: str, port: int) -> bool:
         return True
 
 
-def test_without_a_host_both_families_are_served() -> None:
-    (listener,) = bind(ListenAddress("", 0))
+@pytest.mark.parametrize("host", ["", "::"])
+def test_without_a_host_both_families_are_served(host: str) -> None:
+    (listener,) = bind(ListenAddress(host, 0))
     with closing(listener):
         port = listener.getsockname()[1]
         assert connects("127.0.0.1", port)
@@ -81,6 +82,9 @@ def test_other_faults_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
         bind(ListenAddress("192.0.2.99", 0))
     with pytest.raises(InvalidValue, match="no address or name of this machine"):
         bind(ListenAddress("no-such-host.invalid", 0))
+    for host in ("x" * 64, ".foo"):
+        with pytest.raises(InvalidValue, match="no address or name of this machine"):
+            bind(ListenAddress(host, 0))
 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Callable
 
 import pytest
 
@@ -11,7 +13,8 @@ from tests.server.conftest import START, Server
 from wireguard_mesh.core.registry import Heartbeat
 from wireguard_mesh.core.snapshot import Changes
 from wireguard_mesh.model.errors import NotFound, Unavailable
-from wireguard_mesh.server.mesh import FLUSH_SECONDS
+from wireguard_mesh.protocol.api import MapUpdate, Since, UpdateKind
+from wireguard_mesh.server.mesh import FLUSH_SECONDS, MAX_POLLS
 
 ANN, BOB = 1, 2
 
@@ -120,6 +123,39 @@ async def test_who_left_is_not_heard_of_any_more(server: Server) -> None:
     assert server.mesh.last_heard(public_key(ANN)) == 0.0
     with pytest.raises(NotFound):
         await server.mesh.heartbeat(Heartbeat(public_key=public_key(ANN), signed=True))
+
+
+async def held(server: Server, gone: set[Callable[[], None]]) -> asyncio.Task[MapUpdate]:
+    """A poll that waits."""
+    have = server.mesh.map(public_key(ANN), None)
+    since = Since(have.epoch, have.revision)
+    before = len(gone)
+    poll = asyncio.create_task(server.mesh.map_when_changed(public_key(ANN), since, 60.0, gone))
+    while len(gone) == before:
+        await asyncio.sleep(0)
+    return poll
+
+
+async def test_a_poll_ends_when_nobody_waits_for_it(server: Server) -> None:
+    await server.join(ANN)
+    gone: set[Callable[[], None]] = set()
+    poll = await held(server, gone)
+    for end in tuple(gone):
+        end()
+        end()
+    assert (await poll).kind is UpdateKind.CURRENT
+    assert not gone
+
+
+async def test_one_peer_s_polls_are_few_and_the_oldest_is_answered(server: Server) -> None:
+    await server.join(ANN)
+    gone: set[Callable[[], None]] = set()
+    polls = [await held(server, gone) for _ in range(MAX_POLLS + 2)]
+    assert [(await poll).kind for poll in polls[:2]] == [UpdateKind.CURRENT] * 2
+    assert not any(poll.done() for poll in polls[2:])
+    await server.join(BOB)
+    assert {(await poll).kind for poll in polls[2:]} == {UpdateKind.DELTA}
+    assert not gone
 
 
 async def test_comings_and_goings_are_logged_once(server: Server, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,13 +15,15 @@ from wireguard_mesh.model.errors import Conflict, InvalidValue, MeshError, NotPe
 
 # RFC 5737 and RFC 3849: no packet is sent to them, the kernel only chooses the source that it would use.
 _ANYWHERE: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+_EVERYWHERE: Final = ("", "::")
 _PORT: Final = 9
+_SEND_BUFFER: Final = 256 * 1024  # bytes
 _LOCAL: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """A host name or address, "" for all of IPv4 and IPv6, and a TCP port; port 0 is any that is free."""
+    """A host name or address, "" or "::" for all of IPv4 and IPv6, and a TCP port; port 0 is any that is free."""
 
     host: str
     port: int
@@ -56,10 +58,10 @@ def bind(address: ListenAddress) -> list[socket.socket]:
     not this machine's.
     """
     try:
-        if not address.host:
+        if address.host in _EVERYWHERE:
             return [_bind_everywhere(address.port)]
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):
         raise InvalidValue(f"{address.host!r} is no address or name of this machine", "see -listen") from None
     except OSError as error:
         raise _translated(address, error) from None
@@ -108,6 +110,8 @@ def _listener(family: int, target: object, *, dual: bool = False) -> socket.sock
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual)
+        # Inherited by each connection: what a reader leaves unread is to be seen here, and not to fill the kernel.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         listener.setblocking(False)
         listener.bind(target)  # type: ignore[arg-type]  # as getaddrinfo gave it
         listener.listen()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from wireguard_mesh.core.changes import changes_since
@@ -30,6 +32,7 @@ from wireguard_mesh.store.store import Store
 
 log = logging.getLogger(__name__)
 
+MAX_POLLS: Final = 4  # held for one peer; the oldest is answered when one more comes
 FLUSH_SECONDS: Final = 60.0  # how old the database's last_seen may be
 
 
@@ -46,6 +49,7 @@ class Mesh:
         self._clock = clock
         self._flushed = clock.monotonic()
         self._flush_fails = False
+        self._polls: dict[PublicKey, list[Callable[[], None]]] = {}
 
     @property
     def snapshot(self) -> Snapshot:
@@ -114,21 +118,41 @@ class Mesh:
         """What changed for a peer. Raises `NotFound`."""
         return changes_since(self.snapshot, public_key, since)
 
-    async def map_when_changed(self, public_key: PublicKey, since: Since | None, wait: float) -> MapUpdate:
+    async def map_when_changed(
+        self, public_key: PublicKey, since: Since | None, wait: float, gone: set[Callable[[], None]]
+    ) -> MapUpdate:
         """What changed for a peer, at once or as soon as something does; after `wait` seconds that nothing did.
 
-        Raises `NotFound`.
+        What is in `gone` as long as this waits is to be called when nobody waits for the answer. Raises `NotFound`.
         """
-        deadline = asyncio.get_running_loop().time() + wait
         update = self.map(public_key, since)
-        while update.kind is UpdateKind.CURRENT and not self._writer.stopping:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._writer.changed()
-            except TimeoutError:
-                break
-            update = self.map(public_key, since)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait) as timeout:
+                with self._held(public_key, timeout, gone):
+                    while update.kind is UpdateKind.CURRENT and not self._writer.stopping:
+                        await self._writer.changed()
+                        update = self.map(public_key, since)
         return update
+
+    @contextmanager
+    def _held(self, public_key: PublicKey, timeout: asyncio.Timeout, gone: set[Callable[[], None]]) -> Iterator[None]:
+        def end() -> None:
+            if not timeout.expired():
+                timeout.reschedule(0.0)
+
+        polls = self._polls.setdefault(public_key, [])
+        if len(polls) >= MAX_POLLS:
+            polls.pop(0)()
+        polls.append(end)
+        gone.add(end)
+        try:
+            yield
+        finally:
+            gone.discard(end)
+            if end in polls:
+                polls.remove(end)
+            if not polls and self._polls.get(public_key) is polls:
+                del self._polls[public_key]
 
     def last_heard(self, public_key: PublicKey) -> float:
         """When a peer was last heard, in Unix seconds; 0.0 for never."""

@@ -76,7 +76,8 @@ def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, clock: Clock) -> Seq
         key = gate.member(request, await gate.body(request))
         since = request.query_params.get("since")
         wait = _wait(request.query_params.get("wait", "0"))
-        update = await mesh.map_when_changed(key, api.Since.parse(since) if since else None, wait)
+        gone = request.scope["state"].get("gone", set())
+        update = await mesh.map_when_changed(key, api.Since.parse(since) if since else None, wait, gone)
         return json_reply(renderer.update(update))
 
     @delete("/v1/peer", status_code=200)
