@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.samples import peer, private_key, public_key
-from wireguard_mesh.core.plan import plan
+from wireguard_mesh.core.plan import calls, plan
 from wireguard_mesh.model.devices import (
     BackendKind,
     DeviceChange,
@@ -176,3 +176,23 @@ def test_any_port_serves_when_none_is_asked_for(port: int, has_key: bool, change
     standing = msgspec.structs.replace(bare(), listen_port=port, private_key=private_key(0) if has_key else None)
     wish = msgspec.structs.replace(wanted(), listen_port=0)
     assert plan(wish, standing).listen_port == change
+
+
+@pytest.mark.parametrize("keepalive", [0, 25])
+def test_a_call_sends_by_a_keepalive_that_comes_on_and_leaves_all_as_it_was(keepalive: int) -> None:
+    wish = wanted(msgspec.structs.replace(wanted_peer(1), keepalive=keepalive))
+    device = carry_out(carry_out(bare(), plan(wish, bare())), roaming_to(ENDPOINTS[0]))
+    call = calls(wish, device, [public_key(1), public_key(2)])
+    assert [part.endpoint for part in call.peers] == [ENDPOINTS[0], None]
+    before, after = (part.keepalive for part in call.peers)
+    assert not before if keepalive else before
+    assert after == keepalive
+    assert carry_out(device, call) == device
+
+
+def roaming_to(endpoint: Endpoint) -> DeviceChange:
+    return DeviceChange(peers=(PeerChange(public_key=public_key(1), endpoint=endpoint),))
+
+
+def test_a_peer_that_is_only_made_now_needs_no_call() -> None:
+    assert calls(wanted(wanted_peer(1)), bare(), [public_key(1)]).is_empty

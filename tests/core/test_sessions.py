@@ -45,21 +45,21 @@ def endpoints_tried(one: Session, until: float) -> list[Endpoint | None]:
     for second in range(int(until)):
         one.observe(seen(), at(second))
         one.tick(at(second))
-        if not tried or tried[-1] != one.endpoint(at(second)):
-            tried.append(one.endpoint(at(second)))
+        if not tried or tried[-1] != one.endpoint():
+            tried.append(one.endpoint())
     return tried
 
 
 def test_is_not_alive_before_a_handshake() -> None:
     one = session(A)
     assert not one.alive(at(0))
-    assert one.endpoint(at(0)) == A
+    assert one.endpoint() == A
 
 
 def test_without_candidates_there_is_nothing_to_try() -> None:
     one = session()
     one.tick(at(100))
-    assert one.endpoint(at(100)) is None
+    assert one.endpoint() is None
     assert one.change_at(at(100)) == FOREVER
 
 
@@ -80,11 +80,11 @@ def test_a_handshake_makes_it_alive_and_the_address_wireguards_own() -> None:
     one = session(A, B)
     one.observe(seen(handshake=1), at(2))
     assert one.alive(at(2))
-    assert one.endpoint(at(2)) is None
+    assert one.endpoint() is None
     assert one.look_at(at(2)) == FOREVER
     assert one.change_at(at(2)) == 1 + REJECT_AFTER_TIME
     one.tick(at(100))
-    assert one.endpoint(at(100)) is None
+    assert one.endpoint() is None
 
 
 def test_it_is_dead_after_reject_after_time() -> None:
@@ -144,19 +144,19 @@ def test_trying_slows_down_but_never_stops() -> None:
     tried = endpoints_tried(one, 2000)
     assert tried[:6] == [A, B, A, B, A, B]
     assert len(tried) < 2000 / LONGEST_TRY + 12
-    before = one.endpoint(at(2000))
+    before = one.endpoint()
     one.tick(at(2000 + LONGEST_TRY))
-    assert one.endpoint(at(2000 + LONGEST_TRY)) != before
+    assert one.endpoint() != before
 
 
 def test_new_candidates_are_tried_from_the_first() -> None:
     one = session(A, B)
     one.tick(at(REKEY_TIMEOUT))
-    assert one.endpoint(at(6)) == B
+    assert one.endpoint() == B
     one.offer((A, B), at(6))
-    assert one.endpoint(at(6)) == B
+    assert one.endpoint() == B
     one.offer((C, A), at(6))
-    assert one.endpoint(at(6)) == C
+    assert one.endpoint() == C
     assert one.change_at(at(6)) == 6 + REKEY_TIMEOUT
 
 
@@ -164,14 +164,14 @@ def test_new_candidates_do_not_touch_a_living_tunnel() -> None:
     one = session(A)
     one.observe(seen(handshake=1), at(2))
     one.offer((B,), at(3))
-    assert one.endpoint(at(3)) is None
+    assert one.endpoint() is None
 
 
 def test_candidates_that_become_fewer_are_never_overrun() -> None:
     one = session(A, B)
     one.tick(at(REKEY_TIMEOUT))
     one.offer((), at(6))
-    assert one.endpoint(at(6)) is None
+    assert one.endpoint() is None
 
 
 def test_after_death_the_last_address_comes_first_then_the_candidates() -> None:
@@ -179,32 +179,32 @@ def test_after_death_the_last_address_comes_first_then_the_candidates() -> None:
     one.observe(seen(handshake=1), at(2))
     one.observe(seen(handshake=1), at(300))
     one.tick(at(300))
-    assert one.endpoint(at(300)) is None
+    assert one.endpoint() is None
     one.tick(at(300 + REKEY_TIMEOUT))
-    assert one.endpoint(at(300 + REKEY_TIMEOUT)) == A
+    assert one.endpoint() == A
 
 
 def test_an_adopted_peer_goes_on_from_the_address_that_it_has() -> None:
     one = session(A, B, C)
     one.observe(seen(endpoint=B), at(0))
-    assert one.endpoint(at(0)) == B
+    assert one.endpoint() == B
     one.tick(at(REKEY_TIMEOUT))
-    assert one.endpoint(at(REKEY_TIMEOUT)) == C
+    assert one.endpoint() == C
 
 
 def test_an_adopted_peer_with_an_unknown_address_is_tried_there_first() -> None:
     one = session(A, B)
     one.observe(seen(endpoint=C), at(0))
-    assert one.endpoint(at(0)) is None
+    assert one.endpoint() is None
     one.tick(at(REKEY_TIMEOUT))
-    assert one.endpoint(at(REKEY_TIMEOUT)) == A
+    assert one.endpoint() == A
 
 
 def test_a_peer_that_the_device_does_not_have_yet_is_none_that_was_adopted() -> None:
     one = session(A, B)
     one.observe(None, at(0))
     one.observe(seen(endpoint=B), at(1))
-    assert one.endpoint(at(1)) == A
+    assert one.endpoint() == A
 
 
 def test_the_first_handshake_is_looked_for_soon_then_less_and_less() -> None:
@@ -230,6 +230,27 @@ def test_time_never_stands_still(steps: list[tuple[float, bool, bool]]) -> None:
         one.tick(at(now))
         if shakes:
             assert one.alive(at(now))
-        assert one.alive(at(now)) <= (one.endpoint(at(now)) is None)
+        assert one.alive(at(now)) <= (one.endpoint() is None)
         assert one.change_at(at(now)) > now
         assert one.look_at(at(now)) > now
+
+
+def test_news_of_a_dead_peer_does_not_hurry_past_the_address_where_it_was_last() -> None:
+    one = session(A)
+    one.observe(seen(handshake=1), at(1))
+    one.observe(seen(handshake=1), at(1 + REJECT_AFTER_TIME))
+    one.offer((B,), at(2 + REJECT_AFTER_TIME))
+    assert one.endpoint() is None
+    one.tick(at(1 + REJECT_AFTER_TIME + REKEY_TIMEOUT))
+    assert one.endpoint() == B
+
+
+def test_a_doubt_ends_with_the_tunnel() -> None:
+    one = session(A)
+    one.observe(seen(handshake=1, received=10), at(1))
+    one.offer((B,), at(2))
+    one.observe(seen(handshake=1, received=10), at(3))
+    assert one.call_due
+    one.observe(seen(handshake=1, received=10), at(1 + REJECT_AFTER_TIME))
+    assert not one.alive(at(1 + REJECT_AFTER_TIME))
+    assert one.change_at(at(1 + REJECT_AFTER_TIME)) < FOREVER

@@ -5,6 +5,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,11 @@ def test_what_is_ours_is_no_news() -> None:
     assert news.event(route(2, 254)) is LinkEvent.ROUTES
     assert news.event(route(2, 51820)) is None, "another table"
     assert news.event(Message(99, 0, 0, 0, b"")) is None
+
+
+@pytest.mark.parametrize(("prefix", "event"), [("2001:db8::", LinkEvent.ROUTES), ("fe80::", None)])
+def test_a_route_that_every_link_has_is_no_news(prefix: str, event: LinkEvent | None) -> None:
+    header = struct.pack("=BBBBBBBBI", socket.AF_INET6, 64, 0, 0, 0, 2, 0, 1, 0)
+    destination = attribute(1, ip_address(prefix).packed)
+    message = Message(RTM_NEWROUTE, 0, 0, 0, header + destination + u32(4, 2) + u32(15, 254))
+    assert watch.LinkNews(WG0, OWN_PORT).event(message) is event

@@ -29,7 +29,7 @@ from wireguard_mesh.model.errors import MeshError
 from wireguard_mesh.model.peers import NetworkMap, Peer
 from wireguard_mesh.model.places import socket_path
 from wireguard_mesh.protocol.api import MAX_ENDPOINTS
-from wireguard_mesh.system.interface import System
+from wireguard_mesh.system.interface import LinkEvent, System
 
 LAST_MAP_AFTER: Final = 1.0  # seconds that a server may take before the mesh of the last run is put up
 
@@ -172,6 +172,8 @@ class Agent:
             log.debug("the host's network changed what=%s", event)
             before = self.parts.engine.local
             await self._look_at_links()
+            if event is LinkEvent.ROUTES:
+                self.parts.engine.rerouted()
             self.parts.device.wake(host_changed=True)
             if self.parts.engine.local != before:
                 self._http.drop_connections()

@@ -13,7 +13,7 @@ from wireguard_mesh.client.clock import Clock
 from wireguard_mesh.core.backoff import Backoff
 from wireguard_mesh.core.contact import Contact
 from wireguard_mesh.core.engine import Engine, Wanted
-from wireguard_mesh.core.plan import plan
+from wireguard_mesh.core.plan import calls, plan
 from wireguard_mesh.core.wanted import tunnel_mtu
 from wireguard_mesh.model.devices import BackendKind, ObservedDevice
 from wireguard_mesh.model.errors import Conflict, MeshError, NotFound, NotPermitted, Unsupported
@@ -161,6 +161,10 @@ class DeviceKeeper:
         change = plan(wanted.device, device)
         if not change.is_empty:
             await backend.apply(device.name, change)
+        call = calls(wanted.device, device, wanted.calls)
+        if not call.is_empty:
+            await backend.apply(device.name, call)
+        self.engine.applied(wanted, self._clock())
         if wanted.host != self._host:
             await self.system.apply(wanted.host)
             self._host = wanted.host

@@ -24,15 +24,18 @@ from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.peers import NetworkMap, Peer
 
 IDLE_LOOK: Final = 15.0  # seconds between two looks at a device of which nothing is expected
+CALL_GAP: Final = 0.5  # seconds between two rounds of packets that tell peers where this machine is now
 LOOK_COST: Final = 0.01  # seconds for each peer between two looks that nothing hurries: at 1,000 peers 0.3 % of a core
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What shall be now, and what to tell a person about it."""
+    """What shall be now, and what to tell a person about it. `calls`: the peers that are to get a packet at once, from
+    the address that this machine has now."""
 
     device: WantedDevice
     host: WantedHost
     exit_node: ExitDecision
+    calls: tuple[PublicKey, ...] = ()
 
 
 class Engine:
@@ -47,6 +50,8 @@ class Engine:
         self._sessions: dict[PublicKey, Session] = {}
         self.link_mtu = ETHERNET_MTU
         self._looked = float("-inf")
+        self._next_call = float("-inf")
+        self._has_calls = False
 
     # Events
 
@@ -83,9 +88,27 @@ class Engine:
 
     def links_changed(self, local: Sequence[LocalAddress], link_mtu: int, now: Instant) -> None:
         """These addresses the machine has now, and this MTU the link towards the server."""
+        is_moved = tuple(local) != self.local
         self.local = tuple(local)
         self.link_mtu = link_mtu
         self._rank_all(now)
+        if is_moved:
+            for session in self._sessions.values():
+                session.doubt_due = session.alive(now)
+            self.rerouted()
+
+    def rerouted(self) -> None:
+        """Packets may leave by another way: peers must hear of it from WireGuard, which keeps to the old one."""
+        for session in self._sessions.values():
+            session.call_due = True
+
+    def applied(self, wanted: Wanted, now: Instant) -> None:
+        """What was wanted was done."""
+        for key in wanted.calls:
+            self._sessions[key].call_due = False
+        if wanted.calls:
+            self._has_calls = False
+            self._next_call = now.monotonic + CALL_GAP
 
     def configure(self, settings: Settings) -> None:
         """The user decided otherwise."""
@@ -104,16 +127,22 @@ class Engine:
             offers=self.settings.offers_exit_node,
             usable=lambda peer: self.settings.keepalive == 0 or self.is_alive(peer.public_key, now),
         )
+        device = wanted_device(self.settings, self.map, self._sessions, self.exit_node, now)
+        calls = tuple(key for key in device.peers if self._sessions[key].call_due and self._sessions[key].starts(now))
+        self._has_calls = bool(calls)
         return Wanted(
-            wanted_device(self.settings, self.map, self._sessions, self.exit_node, now),
+            device,
             wanted_host(self.settings, self.map, self.exit_node, self.link_mtu),
             self.exit_node,
+            calls if now.monotonic >= self._next_call else (),
         )
 
     def next_look(self, now: Instant) -> float:
         """The monotonic moment at which to read the device and ask for `wanted` again."""
         soon = now.monotonic + IDLE_LOOK
         later = soon
+        if self._has_calls:
+            soon = min(soon, max(now.monotonic, self._next_call))
         if self.map is not None:
             for key, session in self._sessions.items():
                 if is_member(self.map.peers[key], session, now):

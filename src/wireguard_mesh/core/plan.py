@@ -6,7 +6,8 @@ pure function: planning again after the change was applied yields the empty chan
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from wireguard_mesh.model.devices import (
     DeviceChange,
@@ -16,7 +17,9 @@ from wireguard_mesh.model.devices import (
     WantedDevice,
     WantedPeer,
 )
-from wireguard_mesh.model.keys import NO_PRESHARED_KEY
+from wireguard_mesh.model.keys import NO_PRESHARED_KEY, PublicKey
+
+_ONE_SECOND: Final = 1  # a keepalive that is switched off again in the same breath
 
 
 def plan(wanted: WantedDevice, observed: ObservedDevice) -> DeviceChange:
@@ -84,3 +87,23 @@ def _additions(wanted: WantedDevice, observed: ObservedDevice) -> Iterator[PeerC
                 keepalive=peer.keepalive,
                 preshared_key=peer.preshared_key,
             )
+
+
+def calls(wanted: WantedDevice, observed: ObservedDevice, keys: Iterable[PublicKey]) -> DeviceChange:
+    """The change that sends each of these peers one packet at once, by the route that the system has for it now.
+
+    WireGuard answers from the address at which a peer last reached it, for as long as a session lives, though the
+    machine may have lost that address. Setting the endpoint, though to what it is, makes it forget that address; a
+    keepalive that comes on makes it send. In the end all is as before. Peers that do not stand are left out: they are
+    called as they are made.
+    """
+    changes: list[PeerChange] = []
+    for key in keys:
+        standing = observed.peers.get(key)
+        if standing is not None and key in wanted.peers:
+            peer = wanted.peers[key]
+            endpoint = peer.endpoint or standing.endpoint
+            first = 0 if peer.keepalive else _ONE_SECOND
+            changes.append(PeerChange(public_key=key, endpoint=endpoint, keepalive=first))
+            changes.append(PeerChange(public_key=key, keepalive=peer.keepalive))
+    return DeviceChange(peers=tuple(changes))

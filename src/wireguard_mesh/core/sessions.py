@@ -10,6 +10,10 @@ were there have heard of it and can answer: behind a NAT its own attempt is the 
 costs `REKEY_TIMEOUT`. The one that was there already waits `FOLLOW_AFTER`, should the newcomer's attempt have been
 lost. What makes WireGuard start is the persistent keepalive, when it changes from 0. A user's packet does so too, so
 the newcomer keeps the peer from its device until then.
+
+A tunnel that lives is doubted once either end has other addresses than before: each end sends the other a packet, which
+moves the other's endpoint (WireGuard paper, section 2.1), and which tells the other that it is heard. If nothing comes
+within `REKEY_TIMEOUT`, the addresses are tried as for a tunnel that is dead.
 """
 
 from __future__ import annotations
@@ -36,8 +40,8 @@ class Session:
     """What is known of the tunnel to one peer. All times are monotonic seconds."""
 
     __slots__ = (
-        "_candidates", "_handshake", "_handshake_at", "_heard_at", "_is_unseen", "_is_withheld", "_position",
-        "_received", "_started", "_tries", "_try_until",
+        "_candidates", "_doubted_at", "_handshake", "_handshake_at", "_heard_at", "_is_unseen", "_is_withheld",
+        "_position", "_received", "_started", "_tries", "_try_until", "call_due", "doubt_due",
     )  # fmt: skip
 
     def __init__(self, *, start_at: float, is_withheld: bool = False) -> None:
@@ -53,13 +57,20 @@ class Session:
         self._handshake_at = _NEVER
         self._received = 0
         self._heard_at = _NEVER
+        self._doubted_at = _NEVER
+        self.call_due = False
+        """Whether the peer is to get a packet now, from whichever address this machine has now."""
+        self.doubt_due = False
+        """Whether addresses changed, so that from the next observation on the peer must be heard anew."""
 
     def offer(self, candidates: tuple[Endpoint, ...], now: Instant) -> None:
         """The peer may be reached at these, best first. If they are others than before, the first one is next."""
         if candidates == self._candidates:
             return
         self._candidates = candidates
-        if self._position is not None:
+        if self.alive(now):
+            self.doubt_due = True
+        elif self._position is not None:
             self._try_from(0, now.monotonic)
 
     def observe(self, seen: ObservedPeer | None, now: Instant) -> None:
@@ -68,11 +79,15 @@ class Session:
         if seen is None:
             return
         self._is_withheld = False
-        self._note_signs_of_life(seen, now)
+        is_heard = self._note_signs_of_life(seen, now)
         if self.alive(now):
-            self._position = None
-            self._try_until = _FOREVER
-        elif self._try_until == _FOREVER:
+            self._observe_alive(is_heard or self._doubted_at == _NEVER, now)
+            # An agent that adopts a tunnel cannot know whether this machine moved while nobody looked.
+            self.call_due |= was_unseen
+            return
+        self._doubted_at = _NEVER
+        self.doubt_due = False
+        if self._try_until == _FOREVER:
             # The tunnel has just died. The peer may come back where it was last: that first, then the candidates.
             self._try_from(None, now.monotonic)
         elif was_unseen and seen.endpoint is not None:
@@ -80,21 +95,40 @@ class Session:
             known = seen.endpoint in self._candidates
             self._try_from(self._candidates.index(seen.endpoint) if known else None, now.monotonic)
 
-    def _note_signs_of_life(self, seen: ObservedPeer, now: Instant) -> None:
+    def _observe_alive(self, is_trusted: bool, now: Instant) -> None:
+        if self.doubt_due:
+            # What came before this moment may have come by the old addresses.
+            self.doubt_due = False
+            self._doubted_at = now.monotonic
+            self.call_due = True
+            self._tries = 0
+            self._try_from(None, now.monotonic)
+        elif is_trusted:
+            # The peer, in doubt as well, is answered once more: so it hears that it is heard.
+            self.call_due |= self._doubted_at != _NEVER
+            self._doubted_at = _NEVER
+            self._position = None
+            self._try_until = _FOREVER
+
+    def _note_signs_of_life(self, seen: ObservedPeer, now: Instant) -> bool:
+        """Whether something came since the last look."""
         if seen.latest_handshake != self._handshake:
             # Its age when first seen is all that the wall clock is asked for; it may be wrong, or jump later.
             is_first = self._handshake == 0.0
             age = max(0.0, now.wall - seen.latest_handshake) if is_first else 0.0
             self._handshake = seen.latest_handshake
             self._handshake_at = now.monotonic - age if self._handshake else _NEVER
-        if 0 < self._received < seen.received_bytes:
+        is_heard = 0 < self._received < seen.received_bytes
+        if is_heard:
             self._heard_at = now.monotonic
         self._received = seen.received_bytes
+        return is_heard
 
     def tick(self, now: Instant) -> None:
         """Go on to the next address if the time of this one is over."""
-        if self.alive(now) or now.monotonic < self._try_until or not self._candidates:
+        if now.monotonic < self._try_until or not self._candidates:
             return
+        self.call_due = self.alive(now)  # a tunnel that is dead calls by itself
         following = 0 if self._position is None else (self._position + 1) % len(self._candidates)
         self._tries += 1
         self._try_from(following, now.monotonic)
@@ -117,26 +151,28 @@ class Session:
         """Whether the peer is still to be kept from the device."""
         return self._is_withheld and now.monotonic < self._started
 
-    def endpoint(self, now: Instant) -> Endpoint | None:
+    def endpoint(self) -> Endpoint | None:
         """Where to send to; None: leave what WireGuard has."""
-        if self.alive(now) or self._position is None or not self._candidates:
+        if self._position is None or not self._candidates:
             return None
         return self._candidates[min(self._position, len(self._candidates) - 1)]
 
     def look_at(self, now: Instant) -> float:
-        """When to look at the device for the sake of this peer soon: while its first handshake is awaited."""
+        """When to look at the device soon for the sake of this peer, whose first handshake is awaited, or whose first
+        sign of life after a doubt."""
+        since = self._started
         if self.alive(now):
-            return _FOREVER
-        if now.monotonic < self._started:
-            return self._started
-        age = now.monotonic - self._started
+            if self._doubted_at == _NEVER:
+                return now.monotonic if self.doubt_due else _FOREVER
+            since = self._doubted_at
+        if now.monotonic < since:
+            return since
+        age = now.monotonic - since
         # 0.2, 0.4, 0.8 … seconds after the start, then as often as the address changes.
         return now.monotonic + max(FIRST_LOOK, age) if age < REKEY_TIMEOUT else _FOREVER
 
     def change_at(self, now: Instant) -> float:
         """When something changes by time alone: the next address is due, or the tunnel can no longer be alive."""
-        if self.alive(now):
-            return max(self._handshake_at + REJECT_AFTER_TIME, self._heard_at + HEARD_FOR)
         if self._try_until == _FOREVER:
-            return now.monotonic
+            return max(now.monotonic, self._handshake_at + REJECT_AFTER_TIME, self._heard_at + HEARD_FOR)
         return max(self._try_until, now.monotonic) if self._candidates else _FOREVER

@@ -69,7 +69,7 @@ def wanted_device(
             peers[key] = WantedPeer(
                 public_key=key,
                 allowed_ips=_allowed_ips(peer, exit_node),
-                endpoint=session.endpoint(now),
+                endpoint=session.endpoint(),
                 keepalive=settings.keepalive if session.starts(now) else 0,
             )
     return WantedDevice(private_key=settings.private_key, listen_port=settings.listen_port, fwmark=FWMARK, peers=peers)

@@ -99,6 +99,8 @@ class LinkNews:
         route = decode_route(payload)
         if route is None or route.table != RT_TABLE_MAIN or route.flags & RTM_F_CLONED:
             return None
+        if route.destination.is_link_local:
+            return None  # every link has that, those of containers too
         if route.link and route.link == self._index:
             return LinkEvent.INTERFACE if gone else None
         return LinkEvent.ROUTES
