@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.core.samples import public_key
 from wireguard_mesh.core.liveness import Liveness
 
@@ -63,6 +65,17 @@ def test_after_the_server_itself_slept_everybody_has_the_full_timeout() -> None:
     assert liveness.overdue(1000.0) == []
     assert sweep(liveness, 1010.0, 1120.0) == []
     assert liveness.overdue(1121.0) == [ANN]
+
+
+@pytest.mark.parametrize(("timeout", "interval"), [(3.0, 2.0), (3.0, 3.0), (10.0, 5.0), (120.0, 10.0), (1.0, 1.0)])
+def test_whatever_the_interval_silence_is_found(timeout: float, interval: float) -> None:
+    liveness = Liveness(timeout, 0.0, interval)
+    liveness.heard(ANN, 0.0, 0.0)
+    moment = 0.0
+    while moment <= timeout:
+        assert liveness.overdue(moment) == []
+        moment += interval * 1.01  # a timer is always a little late
+    assert liveness.overdue(moment) == [ANN]
 
 
 def test_who_left_is_forgotten() -> None:

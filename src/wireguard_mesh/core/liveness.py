@@ -26,8 +26,10 @@ class _Heard:
 class Liveness:
     """When each peer was last heard. Times named `now` are monotonic seconds, those named `wall` Unix seconds."""
 
-    def __init__(self, timeout: float, now: float) -> None:
+    def __init__(self, timeout: float, now: float, interval: float = CLEANUP_SECONDS) -> None:
+        """`interval`: seconds between two calls of `overdue`."""
         self.timeout: Final = timeout
+        self._longest_pause = max(timeout / 2, 2 * interval)
         self._last_look = now
         self._no_silence_before = now
         self._online: dict[PublicKey, _Heard] = {}  # in the order in which they were heard, longest ago first
@@ -60,9 +62,9 @@ class Liveness:
     def overdue(self, now: float) -> list[PublicKey]:
         """Those that have been silent for longer than the timeout. They stay until `went_offline`.
 
-        Call it more often than twice a timeout: after a longer pause it takes the server for the one that slept.
+        After a pause much longer than the interval it takes the server for the one that slept.
         """
-        if now - self._last_look > self.timeout / 2:
+        if now - self._last_look > self._longest_pause:
             self._no_silence_before = now
         self._last_look = now
         late = []

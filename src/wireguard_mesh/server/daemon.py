@@ -79,7 +79,7 @@ async def run_server(settings: Settings, ready: Callable[[Running], None], clock
         writer = Writer(store, loaded.snapshot, clock, quarantine=settings.quarantine)
         mesh = Mesh(
             writer,
-            _liveness(settings.heartbeat_timeout, loaded, clock),
+            _liveness(settings, loaded, clock),
             RateLimiter(settings.registration_burst, settings.registration_rate),
             store,
             clock,
@@ -117,8 +117,8 @@ async def _import(legacy: Legacy, store: Store, loaded: Loaded) -> Loaded:
     return await store.reload()
 
 
-def _liveness(timeout: float, loaded: Loaded, clock: Clock) -> Liveness:
-    liveness = Liveness(timeout, clock.monotonic())
+def _liveness(settings: Settings, loaded: Loaded, clock: Clock) -> Liveness:
+    liveness = Liveness(settings.heartbeat_timeout, clock.monotonic(), settings.cleanup_interval)
     records = loaded.snapshot.records
     liveness.load(
         [(key, seen) for key, seen in loaded.last_seen.items() if records[key].peer.online],
