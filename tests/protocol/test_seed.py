@@ -1,6 +1,7 @@
 """The plain messages, field by field."""
 
 import msgspec
+import pytest
 
 from tests.samples import peer, public_key
 from wireguard_mesh.protocol.codec import encode
@@ -51,3 +52,17 @@ def test_errors_say_that_it_did_not_succeed() -> None:
 
 def test_times_are_utc_with_whole_seconds() -> None:
     assert rfc3339(0.999) == "1970-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (-62135596800.0, "0001-01-01T00:00:00Z"),
+        (-62135647200.0, "0001-01-01T00:00:00Z"),
+        (-1e300, "0001-01-01T00:00:00Z"),
+        (253402300800.0, "9999-12-31T23:59:59Z"),
+        (1e300, "9999-12-31T23:59:59Z"),
+    ],
+)
+def test_every_time_has_a_text(moment: float, text: str) -> None:
+    assert rfc3339(moment) == text

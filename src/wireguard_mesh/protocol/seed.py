@@ -6,11 +6,15 @@ Their fields and types are fixed: other programs speak them. Empty strings mean 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
 
 from wireguard_mesh.model.peers import Peer
 from wireguard_mesh.protocol.codec import Decoder
+
+_FIRST_MOMENT: Final = datetime.min.replace(tzinfo=UTC).timestamp()
+_LAST_MOMENT: Final = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
 
 
 class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,8 +98,9 @@ def peer_entry(peer: Peer, last_heartbeat: float) -> PeerEntry:
 
 
 def rfc3339(moment: float) -> str:
-    """Unix seconds as `2024-01-01T12:00:00Z` (RFC 3339, UTC)."""
-    return datetime.fromtimestamp(int(moment), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Unix seconds as `2024-01-01T12:00:00Z` (RFC 3339, UTC); what that cannot express as the nearest that it can."""
+    seconds = min(max(moment, _FIRST_MOMENT), _LAST_MOMENT)
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
 
 
 register_request: Decoder[RegisterRequest] = Decoder(RegisterRequest)
