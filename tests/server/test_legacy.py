@@ -11,6 +11,7 @@ import pytest
 from tests.core.samples import empty, public_key
 from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.model.errors import InvalidValue, Unavailable
+from wireguard_mesh.protocol.seed import rfc3339
 from wireguard_mesh.server.legacy import find_legacy, take_over
 
 
@@ -73,7 +74,43 @@ def test_what_is_no_longer_usable_but_not_needed_is_dropped(tmp_path: Path) -> N
     assert heard == [(public_key(1), 0.0)]
 
 
-@pytest.mark.parametrize("document", [[], {}, {"peers": []}])
+@pytest.mark.parametrize(
+    "moment",
+    ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2024-01-01T12:00:00", ""],
+)
+def test_any_time_can_be_shown_again(tmp_path: Path, moment: str) -> None:
+    legacy = find_legacy(written(tmp_path, [entry(1, last_heartbeat=moment)]))
+    assert legacy is not None
+    ((_, heard),) = take_over(legacy, empty())[1]
+    assert heard >= 0
+    assert rfc3339(heard).endswith("Z")
+
+
+def test_what_is_null_is_missing_and_what_is_shown_is_harmless(tmp_path: Path) -> None:
+    fields = {"endpoint": None, "hostname": None, "os": "lin\x1b[2Jux", "exit_node": None, "last_heartbeat": None}
+    legacy = find_legacy(written(tmp_path, [entry(1, **fields)]))
+    assert legacy is not None
+    (record,) = take_over(legacy, empty())[0].added
+    assert (record.peer.os, record.peer.hostname, record.peer.endpoints) == ("lin[2Jux", "machine", ())
+
+
+@pytest.mark.parametrize("data", [b"", b" \n", b"null", b"\xef\xbb\xbf[]", b"\xef\xbb\xbf"])
+def test_other_ways_to_write_none(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "peers.json"
+    path.write_bytes(data)
+    legacy = find_legacy(path)
+    assert legacy is not None
+    assert (legacy.peers, legacy.database) == ((), tmp_path / "peers.db")
+
+
+def test_json_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "peers.json"
+    path.write_text("[" * 200_000)
+    with pytest.raises(InvalidValue, match="no list of peers"):
+        find_legacy(path)
+
+
+@pytest.mark.parametrize("document", [[], {}, {"peers": []}, {"peers": None}])
 def test_no_peers_are_no_fault(tmp_path: Path, document: Any) -> None:
     legacy = find_legacy(written(tmp_path, document))
     assert legacy is not None

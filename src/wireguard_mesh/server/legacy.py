@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import AddressValueError, IPv4Address
@@ -24,6 +25,8 @@ from wireguard_mesh.protocol.codec import Decoder
 _SQLITE_SUFFIX: Final = ".db"
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _LOOK: Final = 64
+_SQLITE_MAGIC: Final = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html
+_JSON_SUFFIX: Final = ".json"
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,10 +60,12 @@ def find_legacy(path: Path) -> Legacy | None:
     """
     try:
         with path.open("rb") as file:
-            if not file.read(_LOOK).lstrip().startswith((b"{", b"[")):
+            start = file.read(_LOOK)
+            if start.startswith(_SQLITE_MAGIC) or not (
+                start.removeprefix(BOM_UTF8).lstrip().startswith((b"{", b"[")) or path.suffix == _JSON_SUFFIX
+            ):
                 return None
-            file.seek(0)
-            data = file.read()
+            data = (start + file.read()).removeprefix(BOM_UTF8)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -69,7 +74,10 @@ def find_legacy(path: Path) -> Legacy | None:
     if database == path:
         database = path.with_name(path.name + _SQLITE_SUFFIX)
     try:
-        peers = _entries.decode(msgspec.json.encode(_listed(msgspec.json.decode(data))))
+        # An empty file, and null, are how no peers were written.
+        peers = _entries.decode(msgspec.json.encode(_listed(msgspec.json.decode(data.strip() or b"[]"))))
+    except RecursionError:
+        raise InvalidValue(f"{path} is no list of peers", "repair it, or name another one with -db") from None
     except (InvalidValue, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidValue(
             f"{path} is neither a database nor a list of peers: {error}", "repair it, or name another one with -db"
@@ -106,8 +114,14 @@ def _listed(document: Any) -> Any:
     if isinstance(document, dict) and "peers" in document:
         document = document["peers"]
     if isinstance(document, dict):
-        return [{"id": name, **entry} if isinstance(entry, dict) else entry for name, entry in document.items()]
-    return document
+        document = [{"id": name, **entry} if isinstance(entry, dict) else entry for name, entry in document.items()]
+    if not isinstance(document, list):
+        return [] if document is None else document
+    return [_without_nulls(entry) if isinstance(entry, dict) else entry for entry in document]
+
+
+def _without_nulls(entry: dict[Any, Any]) -> dict[Any, Any]:
+    return {name: value for name, value in entry.items() if value is not None}
 
 
 def _record(entry: _Entry, network: MeshNetwork, revision: int) -> Record:
@@ -122,7 +136,7 @@ def _record(entry: _Entry, network: MeshNetwork, revision: int) -> Record:
         id=PeerId(entry.id),
         public_key=PublicKey.from_base64(entry.public_key),
         hostname=hostname_from(entry.hostname),
-        os=entry.os[:MAX_TEXT],
+        os="".join(character for character in entry.os if character.isprintable())[:MAX_TEXT],
         ipv4=network.ipv4_address(number),
         ipv6=network.ipv6_address(number),
         endpoints=_endpoints(entry.endpoint),
@@ -142,6 +156,6 @@ def _endpoints(text: str) -> tuple[Endpoint, ...]:
 
 def _moment(text: str) -> float:
     try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
+        return max(0.0, datetime.fromisoformat(text).timestamp())  # year 1 is how some programs write "never"
+    except (ValueError, OverflowError):
         return 0.0
