@@ -12,7 +12,7 @@ import pytest
 
 from tests.core.samples import private_key
 from wireguard_mesh.model.errors import InvalidValue, Unavailable
-from wireguard_mesh.server.config import Settings, load_settings, parse_duration, settle
+from wireguard_mesh.server.config import Settings, load_settings, settle
 from wireguard_mesh.server.listening import ListenAddress
 
 NAMES = (
@@ -107,7 +107,7 @@ def test_settling_notes_where_the_database_is_and_keeps_the_rest(file: Path, loa
         ("{", "is damaged"),
         ("[]", "is damaged"),
         ('{"listen_addr": 5}', "is damaged: listen_addr"),
-        ("{}", "has no private_key"),
+        (json.dumps({"public_key": private_key(1).public_key.to_base64()}), "has no private_key"),
         ('{"private_key": "abc"}', "a WireGuard key is"),
         (json.dumps({"private_key": private_key(1).to_base64(), "public_key": "abc"}), "a WireGuard key is"),
         (
@@ -137,7 +137,7 @@ def test_a_damaged_file_is_refused_and_never_written_over(file: Path, load: Load
         ({"network": "8.8.8.0/24"}, "network: 8.8.8.0/24 is not private"),
         ({"network": "10.0.0.1/24"}, "you may have meant 10.0.0.0/24"),
         ({"heartbeat_timeout": "soon"}, "heartbeat-timeout: 'soon' is no duration"),
-        ({"heartbeat_timeout": "5s"}, "not longer than the heartbeat timeout"),
+        ({"heartbeat_timeout": "5s", "cleanup_interval": "6s"}, "not longer than the heartbeat timeout"),
         ({"cleanup_interval": "0.1s"}, "the cleanup interval is at least 1 s"),
         ({"registration_rate": "0"}, "the registration rate must be above 0"),
         ({"registration_rate": "many"}, "registration-rate: 'many' is no amount"),
@@ -177,12 +177,44 @@ def test_a_write_that_fails_leaves_the_old_file(file: Path, load: Load, monkeypa
     assert [path.name for path in file.parent.iterdir()] == ["server.json"]
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200)])
-def test_durations(text: str, seconds: float) -> None:
-    assert parse_duration(text) == seconds
+def test_a_file_with_settings_and_no_keys_gets_them_and_keeps_the_rest(file: Path, load: Load) -> None:
+    file.parent.mkdir()
+    file.write_text('{"listen_addr": ":1001", "unknown": 1}')
+    load(create=False)
+    assert file.read_text() == '{"listen_addr": ":1001", "unknown": 1}'
+    settings = load()
+    fields = json.loads(file.read_text())
+    assert (fields["listen_addr"], fields["unknown"]) == (":1001", 1)
+    assert fields["private_key"] == settings.private_key.to_base64()
+    assert load() == settings
 
 
-@pytest.mark.parametrize("text", ["", "s", "-1", "1d", "1e9", "٣"])
-def test_no_durations(text: str) -> None:
-    with pytest.raises(InvalidValue, match="is no duration"):
-        parse_duration(text)
+@pytest.mark.parametrize(
+    "fields",
+    [{"registration_burst": -1}, {"quarantine": -5}, {"cleanup_interval": 1e300}, {"connections_per_source": 1e10}],
+)
+def test_the_file_s_numbers_have_bounds_too(file: Path, load: Load, fields: dict[str, float]) -> None:
+    write(file, **fields)
+    with pytest.raises(InvalidValue, match=f"{next(iter(fields))} is out of range"):
+        load()
+
+
+@pytest.mark.parametrize(("timeout", "interval"), [("10s", 5.0), ("1s", 1.0), ("120s", 10.0), ("1h", 10.0)])
+def test_the_interval_follows_the_timeout(load: Load, timeout: str, interval: float) -> None:
+    assert load(heartbeat_timeout=timeout).cleanup_interval == interval
+
+
+@pytest.mark.parametrize("text", ["~no-such-user/x", "a\0b"])
+def test_a_place_that_cannot_be_is_said(file: Path, load: Load, text: str) -> None:
+    with pytest.raises(InvalidValue, match="is no place for a file"):
+        load(db=text)
+    with pytest.raises(InvalidValue, match="is no place for a file"):
+        load_settings({"config": text}, {})
+    write(file, db_path=text)
+    with pytest.raises(InvalidValue, match="is no place for a file"):
+        load()
+
+
+def test_a_database_has_one_name(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "alias.db").symlink_to(tmp_path / "real.db")
+    assert load(db=str(tmp_path / "alias.db")).database == tmp_path / "real.db"

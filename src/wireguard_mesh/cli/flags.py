@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from wireguard_mesh.model import durations
 from wireguard_mesh.model.errors import InvalidValue
 
 ENVIRONMENT: Final = "VPN_CLIENT"
 DEFAULT_FOLDER: Final = "~/.config/wireguard-mesh"
 LEVELS: Final = ("debug", "info", "warning", "error")
-_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|)")
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 _SHORTEST: Final = 1.0  # seconds between two calls to a server
 _LONGEST: Final = 24 * 3600.0
+_PLACE: Final = ("config", "interface")
+_STATUS: Final = "is_status"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,8 +42,10 @@ class Parsed(click.ParamType[Any]):
 
 def parse_duration(text: str) -> float:
     """Seconds of `30`, `30s`, `500ms`, `2m`, `1h`; 1 s to a day. Raises `InvalidValue`."""
-    found = _DURATION.fullmatch(text.strip())
-    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    try:
+        seconds = durations.parse_duration(text)
+    except InvalidValue:
+        seconds = 0.0
     if not _SHORTEST <= seconds <= _LONGEST:
         raise InvalidValue(f"{text!r} is no duration from 1s to 24h", "write 30s, 2m or 1h")
     return seconds
@@ -81,6 +84,38 @@ def place_flags(command: F) -> F:
     ):
         command = add(command)
     return command
+
+
+def _flags_before(context: click.Context) -> dict[str, Any]:
+    """The flags that were written before the command, without those that say which agent is meant."""
+    return {
+        name: value
+        for name, value in context.params.items()
+        if name not in _PLACE and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+
+
+def refuse_flags_before(context: click.Context) -> None:
+    """`up` takes the flags before it as its own; before another command they would have no effect."""
+    misplaced = _flags_before(context)
+    is_taken = context.invoked_subcommand == "up" and _STATUS not in misplaced
+    if misplaced and not is_taken:
+        names = ", ".join("-status" if name == _STATUS else f"-{name.replace('_', '-')}" for name in misplaced)
+        raise click.UsageError(
+            f"{names} has no effect before {context.invoked_subcommand}; what that takes is written after it"
+        )
+
+
+def with_flags_before(context: click.Context, given: dict[str, Any]) -> dict[str, Any]:
+    """The flags of a command, and those before it where it has none of its own."""
+    assert context.parent is not None
+    before = _flags_before(context.parent)
+    return {
+        name: before[name]
+        if name in before and context.get_parameter_source(name) is not ParameterSource.COMMANDLINE
+        else value
+        for name, value in given.items()
+    }
 
 
 def agent_flags(command: F) -> F:

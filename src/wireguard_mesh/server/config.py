@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import msgspec
 from wireguard_mesh.core.ipam import QUARANTINE_SECONDS
 from wireguard_mesh.core.liveness import CLEANUP_SECONDS, HEARTBEAT_TIMEOUT_SECONDS
 from wireguard_mesh.core.ratelimit import REGISTRATION_BURST, REGISTRATION_RATE
+from wireguard_mesh.model.durations import parse_duration
 from wireguard_mesh.model.errors import InvalidValue, Unavailable
 from wireguard_mesh.model.keys import KEY_LENGTH, PrivateKey, PublicKey
 from wireguard_mesh.model.networks import DEFAULT_IPV4_NETWORK, parse_ipv4_network
@@ -32,8 +32,8 @@ DATABASE_NAME: Final = "peers.db"
 ENVIRONMENT_PREFIX: Final = "VPN_SERVER_"
 _PRIVATE_FILE: Final = 0o600
 _PRIVATE_FOLDER: Final = 0o700
-_DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(s|m|h|)")
-_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
+_SHORTEST: Final = 1.0  # seconds between two looks for silent peers
+_TOO_MUCH: Final = 1e9  # of anything: seconds, peers, connections
 
 
 class ServerFile(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -80,8 +80,8 @@ def load_settings(
     create: bool = True,
     random: Callable[[int], bytes] = os.urandom,
 ) -> Settings:
-    """Settings of flags, environment and file. Where there is no file one is made (unless not `create`), with a
-    new identity.
+    """Settings of flags, environment and file. Where there is no file, or none with keys, one is made (unless
+    not `create`), with a new identity.
 
     `flags` by their names with underscores (`heartbeat_timeout`). Raises `InvalidValue` for a value that is wrong, and
     for a file that cannot be understood: that is never written over. `Unavailable` if it cannot be read or written.
@@ -91,12 +91,12 @@ def load_settings(
         variable = ENVIRONMENT_PREFIX + name.upper()
         if name not in given and environment.get(variable):
             given[name] = environment[variable]
-    path = Path(given.get("config") or DEFAULT_FILE).expanduser().absolute()
+    path = _path(given.get("config") or str(DEFAULT_FILE))
     standing = _read(path)
     contents = standing if standing is not None else ServerFile()
     settings = _settings(path, contents, given, random)
-    if standing is None and create:
-        _write(path, _first_file(settings))
+    if not contents.private_key and create:
+        _write(path, {**_first_file(settings), **_fields(path), **_identity_fields(settings)})
     return settings
 
 
@@ -105,19 +105,11 @@ def settle(settings: Settings, database: Path) -> None:
 
     A database that only a flag named is none of the file's. Raises `Unavailable`.
     """
-    fields = msgspec.json.decode(settings.file.read_bytes(), type=dict[str, Any])
+    fields = _fields(settings.file)
     own = _path(fields.get("db_path") or str(settings.file.with_name(DATABASE_NAME)))
     settled = {**fields, "db_path": str(database), "network_cidr": str(settings.network)}
     if own == settings.database and settled != fields:
         _write(settings.file, settled)
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of `90`, `90s`, `1.5m` or `2h`. Raises `InvalidValue`."""
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise InvalidValue(f"{text!r} is no duration", "for example 120s, 2m or 1h")
-    return float(match[1]) * _UNITS[match[2]]
 
 
 def _settings(path: Path, contents: ServerFile, given: Mapping[str, str], random: Callable[[int], bytes]) -> Settings:
@@ -125,7 +117,11 @@ def _settings(path: Path, contents: ServerFile, given: Mapping[str, str], random
         if name in given:
             return _named(name, parse, given[name])
         standing: float | None = getattr(contents, name)
+        if standing is not None and not 0 <= standing < _TOO_MUCH:
+            raise InvalidValue(f"{path}: {name} is out of range", f"it is a number from 0 to {_TOO_MUCH:.0f}")
         return default if standing is None else standing
+
+    timeout = number("heartbeat_timeout", HEARTBEAT_TIMEOUT_SECONDS)
 
     own_database = _path(contents.db_path or str(path.with_name(DATABASE_NAME)))
     database = _path(given["db"]) if given.get("db") else own_database
@@ -137,14 +133,15 @@ def _settings(path: Path, contents: ServerFile, given: Mapping[str, str], random
         # The file's network is that of the file's database; another database may well have another one.
         network_binding="network" in given or database == own_database,
         database=database,
-        heartbeat_timeout=number("heartbeat_timeout", HEARTBEAT_TIMEOUT_SECONDS),
-        cleanup_interval=number("cleanup_interval", CLEANUP_SECONDS),
+        heartbeat_timeout=timeout,
+        # Unless it is said: as often as usual, but twice a timeout at least.
+        cleanup_interval=number("cleanup_interval", max(_SHORTEST, min(CLEANUP_SECONDS, timeout / 2))),
         quarantine=number("quarantine", QUARANTINE_SECONDS),
         registration_burst=number("registration_burst", REGISTRATION_BURST, _amount),
         registration_rate=number("registration_rate", REGISTRATION_RATE, _amount),
         connections_per_source=int(number("connections_per_source", CONNECTIONS_PER_SOURCE, _amount)),
     )
-    if settings.cleanup_interval < 1 or settings.heartbeat_timeout < settings.cleanup_interval:
+    if settings.cleanup_interval < _SHORTEST or settings.heartbeat_timeout < settings.cleanup_interval:
         raise InvalidValue(
             "the cleanup interval is at least 1 s, and not longer than the heartbeat timeout",
             "see -cleanup-interval and -heartbeat-timeout",
@@ -155,12 +152,16 @@ def _settings(path: Path, contents: ServerFile, given: Mapping[str, str], random
 
 
 def _path(text: str) -> Path:
-    return Path(text).expanduser().absolute()
+    # Resolved, so that a file has one name however it is reached: the lock on a database lies beside it.
+    try:
+        return Path(text).expanduser().resolve()
+    except (RuntimeError, ValueError, OSError) as error:  # no such user, a NUL, links in a circle
+        raise InvalidValue(f"{text!r} is no place for a file: {error}", "see -config and -db") from None
 
 
 def _identity(path: Path, contents: ServerFile, random: Callable[[int], bytes]) -> PrivateKey:
     if not contents.private_key:
-        if path.exists():
+        if contents.public_key:
             raise InvalidValue(f"{path} has no private_key", "restore it from a backup, or move it away to start anew")
         return PrivateKey.generate(random(KEY_LENGTH))
     try:
@@ -177,10 +178,20 @@ def _first_file(settings: Settings) -> dict[str, Any]:
     return {
         "listen_addr": str(settings.listen),
         "network_cidr": str(settings.network),
-        "private_key": settings.private_key.to_base64(),
-        "public_key": settings.private_key.public_key.to_base64(),
+        **_identity_fields(settings),
         "db_path": str(settings.database),
     }
+
+
+def _identity_fields(settings: Settings) -> dict[str, Any]:
+    return {
+        "private_key": settings.private_key.to_base64(),
+        "public_key": settings.private_key.public_key.to_base64(),
+    }
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, Any]) if path.exists() else {}
 
 
 def _amount(text: str) -> float:
@@ -188,7 +199,7 @@ def _amount(text: str) -> float:
         amount = float(text)
     except ValueError:
         amount = -1.0
-    if not 0 <= amount < 1e9:
+    if not 0 <= amount < _TOO_MUCH:
         raise InvalidValue(f"{text!r} is no amount", "for example 50")
     return amount
 
