@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from wireguard_mesh import __version__
+from wireguard_mesh.cli.commands import Group
 from wireguard_mesh.model.errors import MeshError, Unavailable
 from wireguard_mesh.model.networks import DEFAULT_IPV4_NETWORK
 from wireguard_mesh.server.config import DEFAULT_FILE, DEFAULT_LISTEN, ENVIRONMENT_PREFIX, Settings, load_settings
@@ -33,6 +34,7 @@ _EPILOG: Final = (
 
 
 @click.group(
+    cls=Group,
     name=PROGRAM,
     invoke_without_command=True,
     epilog=_EPILOG,
