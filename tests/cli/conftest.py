@@ -8,13 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.protocol.test_local import STATUS
+from tests.samples import private_key
+from wireguard_mesh.client.state import ClientState, StateFolder
+from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.protocol import local
 from wireguard_mesh.protocol.codec import encode
 
 
 @dataclass
 class AnsweringAgent:
-    """Gives `answer` to every request, and keeps them. Its folder is the commands' `-config`."""
+    """Gives `answer` to every request, and keeps those that are no question for the status.
+
+    Its folder is the commands' `-config`: the identity that the status tells of is there.
+    """
 
     folder: Path
     answer: local.Answer = field(default_factory=local.Done)
@@ -31,6 +38,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def agent(runtime: Path) -> Iterator[AnsweringAgent]:
     made = AnsweringAgent(runtime)
+    StateFolder(runtime).save(ClientState(private_key=private_key(1), server=ServerAddress.parse("http://x")))
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(runtime / "wg0.sock"))
     listener.listen()
@@ -45,8 +53,12 @@ def agent(runtime: Path) -> Iterator[AnsweringAgent]:
                 line = connection.recv(local.MAX_REQUEST)
                 if not line:
                     return
-                made.requests.append(local.request.decode(line))
-                connection.sendall(encode(made.answer) + b"\n")
+                request, answer = local.request.decode(line), made.answer
+                if not isinstance(request, local.StatusRequest):
+                    made.requests.append(request)
+                elif not isinstance(answer, local.Status):
+                    answer = STATUS
+                connection.sendall(encode(answer) + b"\n")
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()

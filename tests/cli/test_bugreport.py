@@ -40,4 +40,4 @@ def test_prints_what_there_is(agent: AnsweringAgent, capsys: pytest.CaptureFixtu
 
 def test_prints_also_without_any_mesh(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
     print_report(Place(runtime, None))
-    assert "status: no_agent" in capsys.readouterr().out
+    assert "status: not_found" in capsys.readouterr().out

@@ -3,14 +3,18 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
 from tests.cli.conftest import AnsweringAgent
 from tests.protocol.test_local import STATUS
+from tests.samples import private_key
 from wireguard_mesh import __version__
 from wireguard_mesh.cli.client import cli
 from wireguard_mesh.client.local_client import AgentRefused
+from wireguard_mesh.client.state import ClientState, StateFolder
+from wireguard_mesh.model.errors import Conflict, NotFound
 from wireguard_mesh.protocol import local
 
 
@@ -53,6 +57,8 @@ def test_status_for_people_and_for_programs(agent: AnsweringAgent) -> None:
         (["ip", "-4"], "10.100.0.1\n"),
         (["ip", "-6", "host-2"], "fd01:2345:6789::2\n"),
         (["ip", "peer-000003", "-4"], "10.100.0.3\n"),
+        (["ip", "-4", "-6"], "10.100.0.1\nfd01:2345:6789::1\n"),
+        (["ip", "peer-000001", "-4"], "10.100.0.1\n"),
     ],
 )
 def test_addresses(agent: AnsweringAgent, words: list[str], expected: str) -> None:
@@ -80,6 +86,53 @@ def test_the_agents_no_is_an_error(agent: AnsweringAgent) -> None:
     agent.answer = local.Refused(code="c", error="not you", hint="use sudo")
     result = run("-config", str(agent.folder), "set", "-hostname", "two", code=1)
     assert isinstance(result.exception, AgentRefused)
+
+
+@pytest.mark.parametrize("command", ["down", "logout", "status", "set -hostname x"])
+def test_an_identity_that_is_not_there_is_nobody_elses_agent(
+    agent: AnsweringAgent, tmp_path: Path, command: str
+) -> None:
+    result = run("-config", str(tmp_path / "other.json"), *command.split(), code=1)
+    assert isinstance(result.exception, NotFound)
+    assert agent.requests == []
+
+
+@pytest.mark.parametrize("command", ["down", "logout", "status", "set -hostname x"])
+def test_an_agent_of_another_identity_is_not_asked(agent: AnsweringAgent, tmp_path: Path, command: str) -> None:
+    StateFolder(tmp_path, "other.json").save(ClientState(private_key=private_key(2)))
+    result = run("-config", str(tmp_path / "other.json"), *command.split(), code=1)
+    assert isinstance(result.exception, Conflict)
+    assert "another identity" in str(result.exception)
+    assert agent.requests == []
+
+
+def test_what_the_agent_has_to_say_is_said(agent: AnsweringAgent) -> None:
+    agent.answer = local.Done(note="no room")
+    assert "no room" in run("-config", str(agent.folder), "logout").output
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("-hostname foo status", "-hostname"),
+        ("-exit-node -mtu 1300 exit-node list", "-exit-node, -mtu"),
+        ("-status status", "-status"),
+        ("-status up", "-status"),
+    ],
+)
+def test_flags_before_a_command_that_has_no_use_for_them_are_refused(
+    agent: AnsweringAgent, words: str, named: str
+) -> None:
+    result = run("-config", str(agent.folder), *words.split(), code=2)
+    assert f"{named} has no effect before" in result.output
+    assert agent.requests == []
+
+
+def test_exit_nodes_for_programs(agent: AnsweringAgent) -> None:
+    node = msgspec.structs.replace(STATUS.peers[0], exit_node=True)
+    agent.answer = msgspec.structs.replace(STATUS, peers=(node, *STATUS.peers[1:]))
+    found = json.loads(run("-config", str(agent.folder), "exit-node", "list", "-json").output)
+    assert [one["hostname"] for one in found] == ["host-2"]
 
 
 def test_exit_nodes(agent: AnsweringAgent) -> None:

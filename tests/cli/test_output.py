@@ -1,6 +1,7 @@
 import msgspec
 import pytest
 
+from tests.protocol.test_local import STATUS as JOINED
 from tests.samples import NETWORK, peer, public_key
 from wireguard_mesh.cli.output import age, size, status_lines, table
 from wireguard_mesh.model.devices import BackendKind
@@ -127,3 +128,8 @@ def test_the_summary_without_an_agent() -> None:
     text = "\n".join(status_lines(stopped, NOW))
     assert "stopped: no agent runs; start one with vpn-client up" in text
     assert "server     http://x:8080\n" in text
+
+
+def test_a_machine_without_a_place_has_no_line_of_its_own() -> None:
+    nobody = msgspec.structs.replace(JOINED, ipv4=None, ipv6=None, hostname="", peers=())
+    assert "this machine" not in "\n".join(status_lines(nobody, 0.0))

@@ -9,9 +9,8 @@ from tests.protocol.test_local import STATUS
 from tests.samples import NETWORK, peer, private_key, public_key
 from wireguard_mesh.cli import showing
 from wireguard_mesh.cli.place import Place
-from wireguard_mesh.client.local_client import NoAgent
 from wireguard_mesh.client.state import ClientState, StateFolder
-from wireguard_mesh.model.errors import NotFound, Unsupported
+from wireguard_mesh.model.errors import NotFound, NotPermitted, Unsupported
 from wireguard_mesh.model.names import Hostname, InterfaceName
 from wireguard_mesh.model.peers import NetworkMap
 from wireguard_mesh.model.servers import ServerAddress
@@ -19,15 +18,15 @@ from wireguard_mesh.protocol.local import State
 
 
 def test_finds_a_peer_by_what_people_call_it() -> None:
-    assert showing.find_peer(STATUS, "HOST-2").hostname == "host-2"
+    assert showing.find(STATUS, "HOST-2").hostname == "host-2"
     with pytest.raises(NotFound, match="no peer is called ghost"):
-        showing.find_peer(STATUS, "ghost")
+        showing.find(STATUS, "ghost")
 
 
 def test_two_of_one_name_are_told_apart_by_id() -> None:
     twins = [msgspec.structs.replace(one, hostname=Hostname("twin")) for one in STATUS.peers[:2]]
     with pytest.raises(NotFound, match=r"2 peers.*peer-000002, peer-000003"):
-        showing.find_peer(msgspec.structs.replace(STATUS, peers=tuple(twins)), "twin")
+        showing.find(msgspec.structs.replace(STATUS, peers=tuple(twins)), "twin")
 
 
 def test_ping_becomes_the_systems(agent: AnsweringAgent, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,13 +54,13 @@ def test_no_address_yet(agent: AnsweringAgent) -> None:
 def test_exit_nodes_one_a_line(agent: AnsweringAgent, capsys: pytest.CaptureFixture[str]) -> None:
     nodes = [msgspec.structs.replace(one, exit_node=True, exit_node_in_use=True) for one in STATUS.peers[:1]]
     agent.answer = msgspec.structs.replace(STATUS, peers=tuple(nodes))
-    showing.print_exit_nodes(Place(agent.folder, None))
+    showing.print_exit_nodes(Place(agent.folder, None), as_json=False)
     assert capsys.readouterr().out.split() == ["10.100.0.2", "host-2", "online", "in", "use"]
 
 
 def test_without_an_agent_disk_and_device_are_asked(runtime: Path) -> None:
     folder = StateFolder(runtime)
-    with pytest.raises(NoAgent):
+    with pytest.raises(NotFound, match="no mesh"):
         showing.current_status(Place(runtime, None))
     state = ClientState(
         private_key=private_key(1),
@@ -75,3 +74,21 @@ def test_without_an_agent_disk_and_device_are_asked(runtime: Path) -> None:
     folder.save_map(network_map, public_key(1), public_key(9))
     status = showing.current_status(Place(runtime, None))
     assert (status.state, status.interface, len(status.peers)) == (State.STOPPED, "wgmt-none", 1)
+
+
+def test_ping_without_the_right_to_is_said(agent: AnsweringAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    agent.answer = STATUS
+    monkeypatch.setattr("os.execv", refuse)
+    monkeypatch.setattr(shutil, "which", lambda _name: "/bin/ping")
+    with pytest.raises(NotPermitted, match="Operation not permitted"):
+        showing.ping_peer(Place(agent.folder, None), "host-2", 1, is_ipv6=False)
+
+
+def test_this_machine_has_a_name_too() -> None:
+    assert showing.find(msgspec.structs.replace(STATUS, hostname="me"), "ME").ipv4 == STATUS.ipv4
+    twin = msgspec.structs.replace(STATUS, hostname=STATUS.peers[0].hostname)
+    with pytest.raises(NotFound, match=r"2 peers.*peer-000001, peer-000002"):
+        showing.find(twin, STATUS.peers[0].hostname)

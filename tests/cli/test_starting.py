@@ -9,10 +9,15 @@ from click.testing import CliRunner, Result
 
 from tests.cli.conftest import AnsweringAgent
 from tests.protocol.test_local import STATUS
+from tests.samples import private_key
 from wireguard_mesh.cli import starting
 from wireguard_mesh.cli.client import cli
+from wireguard_mesh.client.locks import alone
 from wireguard_mesh.client.options import AgentOptions
+from wireguard_mesh.client.state import ClientState, StateFolder
 from wireguard_mesh.model.errors import Conflict, MeshError, Unavailable
+from wireguard_mesh.model.names import InterfaceName
+from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.protocol import local
 from wireguard_mesh.protocol.codec import encode
 
@@ -140,3 +145,58 @@ def test_a_long_log_is_started_anew(runtime: Path, monkeypatch: pytest.MonkeyPat
     assert starting._prepare_log(log) == 1
     with pytest.raises(Unavailable):
         starting._prepare_log(runtime / "no" / "client.log")
+
+
+@pytest.mark.parametrize("command", [[], ["up"]])
+@pytest.mark.parametrize("flags", [["-exit-node"], ["-new-identity"], ["-interface", "wg5"], ["-listen-port", "7"]])
+def test_a_start_that_is_refused_changes_nothing(
+    runtime: Path, command: list[str], flags: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wireguard_mesh.client.launch.run", lambda _options: pytest.fail("an agent was started"))
+    folder = StateFolder(runtime)
+    folder.save(ClientState(private_key=private_key(1), server=ServerAddress.parse("http://x")))
+    before = {path.name: path.read_bytes() for path in runtime.iterdir()}
+    with alone(str(runtime), InterfaceName("wg0"), folder):
+        result = run(*command, "-config", str(runtime), *flags)
+    assert isinstance(result.exception, Conflict)
+    after = {path.name: path.read_bytes() for path in runtime.iterdir() if path.suffix != ".lock"}
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("words", "hostname"),
+    [
+        (["-hostname", "a", "up"], "a"),
+        (["up", "-hostname", "b"], "b"),
+        (["-hostname", "a", "up", "-hostname", "b"], "b"),
+        (["up"], "c"),
+    ],
+)
+def test_flags_before_up_are_its_own(
+    runtime: Path, words: list[str], hostname: str, monkeypatch: pytest.MonkeyPatch, started: object
+) -> None:
+    become(monkeypatch, "-c", "")
+    monkeypatch.setenv("VPN_CLIENT_HOSTNAME", "c")
+    run("-config", str(runtime), "-server", "http://x", "-exit-node", *words)
+    state = StateFolder(runtime).load()
+    assert state is not None
+    assert (state.hostname, state.exit_node) == (hostname, True)
+
+
+def test_an_agent_that_does_not_answer_yet_is_waited_for(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch, started: object
+) -> None:
+    """It closes its first connection without a word, then ends: what it said is told, not that."""
+    mute = "\n".join(
+        [
+            "import socket, sys",
+            "listener = socket.socket(socket.AF_UNIX)",
+            "listener.bind(sys.argv[1])",
+            "listener.listen()",
+            "listener.accept()[0].close()",
+            "sys.exit('vpn-client: the port is in use')",
+        ]
+    )
+    become(monkeypatch, "-c", mute, str(runtime / "wg0.sock"))
+    result = run("up", "-config", str(runtime), "-server", "http://x")
+    assert str(result.exception) == "the port is in use"

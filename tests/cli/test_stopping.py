@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -5,8 +6,9 @@ import pytest
 from tests.samples import private_key
 from wireguard_mesh.cli.place import Place
 from wireguard_mesh.cli.stopping import log_out, take_down
+from wireguard_mesh.client.locks import hold_interface
 from wireguard_mesh.client.state import ClientState, StateFolder
-from wireguard_mesh.model.errors import InvalidValue, NotPermitted, Unsupported
+from wireguard_mesh.model.errors import Conflict, InvalidValue, NotPermitted, Unsupported
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.system.fake import FakeSystem
 
@@ -71,4 +73,23 @@ def test_logout_of_a_machine_that_never_joined_only_takes_down(runtime: Path, sy
     StateFolder(runtime).save(ClientState(private_key=private_key(1)))
     system.owned.add(NAME)
     log_out(Place(runtime, NAME))
+    assert NAME not in system.owned
+
+
+def test_down_leaves_an_agent_alone_that_cannot_be_asked(
+    runtime: Path, system: FakeSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its socket is gone, but its lock is held: nothing is taken from under it."""
+    monkeypatch.setattr("wireguard_mesh.cli.stopping._AGENT_TIMEOUT", 0.0)
+    system.owned.add(NAME)
+    with hold_interface(str(runtime), NAME), pytest.raises(Conflict, match=rf"process {os.getpid()}.*kill"):
+        take_down(Place(runtime, NAME))
+    assert NAME in system.owned
+
+
+def test_down_waits_for_an_agent_that_ends(runtime: Path, system: FakeSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    system.owned.add(NAME)
+    lock = hold_interface(str(runtime), NAME)
+    monkeypatch.setattr("wireguard_mesh.cli.stopping.time.sleep", lambda _seconds: lock.release())
+    take_down(Place(runtime, NAME))
     assert NAME not in system.owned

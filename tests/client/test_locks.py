@@ -42,12 +42,19 @@ def test_nobody_else_may_hold_it(tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_full_disk_is_said_and_the_lock_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_nobody_from_holding_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as patch:
-        patch.setattr("os.pwrite", full)
-        with pytest.raises(Unavailable, match="No space left"):
-            Lock(tmp_path / "wg0.lock", "x")
-    Lock(tmp_path / "wg0.lock", "x").release()
+    monkeypatch.setattr("os.pwrite", full)
+    with Lock(tmp_path / "wg0.lock", "an agent runs"), pytest.raises(Conflict, match=r"process unknown"):
+        Lock(tmp_path / "wg0.lock", "an agent runs")
+
+
+def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    with pytest.raises(Unavailable, match="No locks available"):
+        Lock(tmp_path / "wg0.lock", "x")

@@ -12,7 +12,8 @@ import click
 
 from wireguard_mesh import __version__
 from wireguard_mesh.cli import errors
-from wireguard_mesh.cli.flags import agent_flags, place_flags
+from wireguard_mesh.cli.commands import Group
+from wireguard_mesh.cli.flags import agent_flags, place_flags, refuse_flags_before, with_flags_before
 from wireguard_mesh.cli.place import Place
 
 PROGRAM: Final = "vpn-client"
@@ -22,7 +23,7 @@ _EPILOG: Final = (
 )
 
 
-@click.group(name=PROGRAM, invoke_without_command=True, epilog=_EPILOG, context_settings=SETTINGS)
+@click.group(cls=Group, name=PROGRAM, invoke_without_command=True, epilog=_EPILOG, context_settings=SETTINGS)
 @click.version_option(__version__, "-version", "--version", prog_name=PROGRAM)
 @click.option("-status", "--status", "is_status", is_flag=True, help="print the status as JSON and end")
 @agent_flags
@@ -32,6 +33,7 @@ def cli(context: click.Context, /, is_status: bool, config: Path | None, interfa
     """Join this machine to a WireGuard mesh. Without a command: run the agent in the foreground."""
     place = context.obj = Place(config, interface)
     if context.invoked_subcommand is not None:
+        refuse_flags_before(context)
         return
     if is_status:
         from wireguard_mesh.cli.showing import print_plain_status
@@ -47,12 +49,13 @@ def cli(context: click.Context, /, is_status: bool, config: Path | None, interfa
 @agent_flags
 @place_flags
 @click.option("-timeout", "--timeout", "seconds", type=click.FloatRange(0.1), default=30.0, metavar="SECONDS")
-@click.pass_obj
-def up(outer: Place, /, config: Path | None, interface: str | None, seconds: float, **given: Any) -> None:
+@click.pass_context
+def up(context: click.Context, /, config: Path | None, interface: str | None, seconds: float, **given: Any) -> None:
     """Start the agent in the background; return when the mesh is up, or say why it is not."""
     from wireguard_mesh.cli.starting import start_in_background
 
-    start_in_background(outer.within(config, interface), given, seconds)
+    place: Place = context.obj
+    start_in_background(place.within(config, interface), with_flags_before(context, given), seconds)
 
 
 @cli.command()
@@ -98,20 +101,22 @@ def ip(
     """The addresses of this machine in the mesh, or those of PEER."""
     from wireguard_mesh.cli.showing import print_addresses
 
-    print_addresses(outer.within(config, interface), peer, ipv4=not only_ipv6, ipv6=not only_ipv4)
+    print_addresses(
+        outer.within(config, interface), peer, ipv4=only_ipv4 or not only_ipv6, ipv6=only_ipv6 or not only_ipv4
+    )
 
 
-@cli.command(context_settings={"ignore_unknown_options": True})
+@cli.command()
 @place_flags
 @click.option("-c", "--count", type=click.IntRange(1), default=4, metavar="N", help="how many. Default 4")
-@click.option("-6", "is_ipv6", is_flag=True, help="by IPv6")
+@click.option("-4/-6", "is_ipv4", default=True, help="by IPv4, or by IPv6. Default IPv4")
 @click.argument("peer")
 @click.pass_obj
-def ping(outer: Place, config: Path | None, interface: str | None, count: int, is_ipv6: bool, peer: str) -> None:
+def ping(outer: Place, config: Path | None, interface: str | None, count: int, is_ipv4: bool, peer: str) -> None:
     """Ping PEER, by its name, id or address, through the mesh."""
     from wireguard_mesh.cli.showing import ping_peer
 
-    ping_peer(outer.within(config, interface), peer, count, is_ipv6=is_ipv6)
+    ping_peer(outer.within(config, interface), peer, count, is_ipv6=not is_ipv4)
 
 
 @cli.command(name="set")
@@ -134,12 +139,13 @@ def exit_node() -> None:
 
 @exit_node.command(name="list")
 @place_flags
+@click.option("-json", "--json", "as_json", is_flag=True, help="for programs")
 @click.pass_obj
-def list_(outer: Place, config: Path | None, interface: str | None) -> None:
+def list_(outer: Place, config: Path | None, interface: str | None, as_json: bool) -> None:
     """The peers that offer it."""
     from wireguard_mesh.cli.showing import print_exit_nodes
 
-    print_exit_nodes(outer.within(config, interface))
+    print_exit_nodes(outer.within(config, interface), as_json=as_json)
 
 
 @cli.command()

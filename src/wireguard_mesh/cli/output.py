@@ -43,6 +43,8 @@ def age(seconds: float) -> str:
 
 def status_lines(status: Status, wall: float) -> list[str]:
     """The whole status: a line for this machine, one for each peer, a summary. `wall` is now, in Unix seconds."""
+    if status.ipv4 is None and not status.hostname:
+        return _summary(status, wall)  # it has no place in the mesh yet
     own = [str(status.ipv4 or "-"), status.hostname or "-", "this machine", _STATES[status.state].partition(":")[0]]
     rows = [[*own, *[""] * 2], *(_row(peer, wall) for peer in status.peers)]
     return [*table(rows), "", *_summary(status, wall)]

@@ -5,24 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from typing import Final
 
 import click
 
 from wireguard_mesh.cli.output import status_lines, table
 from wireguard_mesh.cli.place import Place
-from wireguard_mesh.client.local_client import NoAgent, ask
+from wireguard_mesh.client.local_client import NoAgent
 from wireguard_mesh.core.exit_nodes import matches
-from wireguard_mesh.model.endpoints import Address
-from wireguard_mesh.model.errors import NotFound, Unsupported
+from wireguard_mesh.model.errors import NotFound, NotPermitted, Unsupported
+from wireguard_mesh.model.names import Hostname, PeerId
 from wireguard_mesh.model.peers import Peer
 from wireguard_mesh.protocol import local
 from wireguard_mesh.protocol.codec import encode_readable
+
+_NO_ADDRESS: Final = "this machine has no address in the mesh yet"
 
 
 def current_status(place: Place) -> local.Status:
     """What the agent says, or disk and device if none runs. Raises `NoAgent` if this machine is in no mesh."""
     try:
-        answer = ask(place.socket(), local.StatusRequest())
+        answer = place.ask(local.StatusRequest())
     except NoAgent:
         return _status_without_agent(place)
     if not isinstance(answer, local.Status):
@@ -59,21 +62,33 @@ def print_status(place: Place, *, as_json: bool) -> None:
 def print_addresses(place: Place, name: str | None, *, ipv4: bool, ipv6: bool) -> None:
     """One address a line."""
     status = current_status(place)
-    owner = status if name is None else find_peer(status, name)
+    owner = status if name is None else find(status, name)
     wanted = [address for address, asked in ((owner.ipv4, ipv4), (owner.ipv6, ipv6)) if asked and address]
     if not wanted:
-        raise NotFound("this machine has no address in the mesh yet")
+        raise NotFound(_NO_ADDRESS)
     click.echo("\n".join(map(str, wanted)))
 
 
-def find_peer(status: local.Status, name: str) -> local.PeerStatus:
-    """The one peer that a user who says `name` means. Raises `NotFound`."""
-    found = [peer for peer in status.peers if matches(_as_peer(peer), name.lower())]
+def find(status: local.Status, name: str) -> local.PeerStatus | local.Status:
+    """The one machine that a user who says `name` means; the status itself is this one. Raises `NotFound`."""
+    found: list[tuple[str, local.PeerStatus | local.Status]] = []
+    if status.ipv4 is not None and status.ipv6 is not None:
+        me = Peer(
+            id=PeerId(status.peer_id),
+            public_key=status.public_key,
+            hostname=Hostname(status.hostname),
+            os="",
+            ipv4=status.ipv4,
+            ipv6=status.ipv6,
+        )
+        found = [(me.id, status)] if matches(me, name.lower()) else []
+    found += [(peer.id, peer) for peer in status.peers if matches(_as_peer(peer), name.lower())]
     if not found:
         raise NotFound(f"no peer is called {name}", "see: vpn-client status")
     if len(found) > 1:
-        raise NotFound(f"{len(found)} peers are called {name}", f"say which: {', '.join(peer.id for peer in found)}")
-    return found[0]
+        ids = ", ".join(peer_id for peer_id, _ in found)
+        raise NotFound(f"{len(found)} peers are called {name}", f"say which: {ids}")
+    return found[0][1]
 
 
 def _as_peer(peer: local.PeerStatus) -> Peer:
@@ -84,17 +99,25 @@ def _as_peer(peer: local.PeerStatus) -> Peer:
 
 def ping_peer(place: Place, name: str, count: int, *, is_ipv6: bool) -> None:
     """Become the system's ping, whose output and exit code people know."""
-    peer = find_peer(current_status(place), name)
-    address: Address = peer.ipv6 if is_ipv6 else peer.ipv4
+    machine = find(current_status(place), name)
+    address = machine.ipv6 if is_ipv6 else machine.ipv4
+    if address is None:
+        raise NotFound(_NO_ADDRESS)
     program = shutil.which("ping")
     if program is None:
         raise Unsupported("ping is not installed", "install it: apt-get install iputils-ping")
-    os.execv(program, [program, "-n", "-c", str(count), str(address)])
+    try:
+        os.execv(program, [program, "-n", "-c", str(count), str(address)])
+    except OSError as error:
+        raise NotPermitted(f"{program} cannot be run ({error.strerror})", "use sudo") from None
 
 
-def print_exit_nodes(place: Place) -> None:
-    """A line for each peer that offers it."""
+def print_exit_nodes(place: Place, *, as_json: bool) -> None:
+    """A line for each peer that offers it, or a list for a program."""
     nodes = [peer for peer in current_status(place).peers if peer.exit_node]
+    if as_json:
+        click.echo(encode_readable(nodes), nl=False)
+        return
     if not nodes:
         click.echo("no peer offers an exit node", err=True)
         return

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,8 @@ import click
 from wireguard_mesh.cli.place import Place
 from wireguard_mesh.client import launch
 from wireguard_mesh.client.identity import Consent, settle
-from wireguard_mesh.client.local_client import NoAgent, ask
+from wireguard_mesh.client.local_client import ask
+from wireguard_mesh.client.locks import alone
 from wireguard_mesh.client.membership import Intervals
 from wireguard_mesh.client.options import AgentOptions, Flags
 from wireguard_mesh.client.state import ClientState
@@ -39,8 +41,9 @@ def run_in_foreground(place: Place, given: dict[str, Any]) -> None:
     )
     launch.check_privilege()
     flags = _flags(place, given)
-    state = _settle(place, flags, given)
-    launch.run(AgentOptions(folder=place.folder, directory=place.directory, state=state, flags=flags))
+    with _alone(place):
+        state = _settle(place, flags, given)
+        launch.run(AgentOptions(folder=place.folder, directory=place.directory, state=state, flags=flags))
 
 
 def start_in_background(place: Place, given: dict[str, Any], seconds: float) -> None:
@@ -54,7 +57,8 @@ def start_in_background(place: Place, given: dict[str, Any], seconds: float) -> 
         running = None
     if isinstance(running, local.Status):
         raise Conflict(f"an agent runs already (process {running.pid})", "change it with vpn-client set")
-    state = _settle(place, flags, given)
+    with _alone(place):
+        state = _settle(place, flags, given)
     log = place.folder.log_path
     offset = _prepare_log(log)
     with log.open("ab") as file:
@@ -83,6 +87,11 @@ def _flags(place: Place, given: dict[str, Any]) -> Flags:
         backend=given["backend"],
         intervals=Intervals(heartbeat=given["heartbeat_interval"], sync=given["sync_interval"]),
     )
+
+
+def _alone(place: Place) -> AbstractContextManager[None]:
+    """Nothing is changed while another agent runs."""
+    return alone(place.directory, place.interface(place.identity()), place.folder)
 
 
 def _settle(place: Place, flags: Flags, given: dict[str, Any]) -> ClientState:
@@ -134,8 +143,8 @@ def _await_mesh(socket: Path, process: subprocess.Popen[bytes], log: Path, offse
             raise MeshError(_last_words(log, offset) or f"the agent ended with code {process.returncode}")
         try:
             answer = ask(socket, local.StatusRequest())
-        except NoAgent:
-            answer = None
+        except MeshError:
+            answer = None  # it is not there yet, or ends: its process tells
         if isinstance(answer, local.Status):
             status = answer
             if status.state is local.State.UP:

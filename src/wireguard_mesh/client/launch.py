@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,12 +19,10 @@ from wireguard_mesh.client.control import Control
 from wireguard_mesh.client.dial import Dialer
 from wireguard_mesh.client.http import HttpClient
 from wireguard_mesh.client.identity import Surroundings
-from wireguard_mesh.client.locks import Lock, make_directory
 from wireguard_mesh.client.options import AgentOptions
 from wireguard_mesh.model.errors import NotPermitted
 from wireguard_mesh.model.keys import PrivateKey, PublicKey
 from wireguard_mesh.model.names import InterfaceName
-from wireguard_mesh.model.places import lock_path
 from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.system.linux import LinuxSystem
 from wireguard_mesh.wireguard.choose import choose
@@ -60,12 +59,12 @@ async def _key_of(server: ServerAddress) -> PublicKey:
 
 
 def run(options: AgentOptions) -> None:
-    """Run an agent until it is told to end. Raises the `MeshError` that keeps it from coming up."""
-    make_directory(Path(options.directory))
-    interface = options.state.interface
-    Lock(Path(lock_path(options.directory, interface)), f"an agent for {interface} runs already")
-    Lock(options.folder.path.with_suffix(".lock"), f"an agent with the identity of {options.folder.path} runs already")
+    """Run an agent until it is told to end, within `locks.alone`. Raises the `MeshError` that keeps it from coming up."""
     asyncio.run(_run(options))
+
+
+def _has_terminal() -> bool:
+    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
 
 
 async def _run(options: AgentOptions) -> None:
@@ -81,7 +80,11 @@ async def _run(options: AgentOptions) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number.name)
-    # A terminal that is closed ends an agent in the foreground as Ctrl-C does.
-    loop.add_signal_handler(signal.SIGHUP, stop, signal.SIGHUP.name)
+    if _has_terminal():
+        # A terminal that is closed ends an agent in the foreground as Ctrl-C does.
+        loop.add_signal_handler(signal.SIGHUP, stop, signal.SIGHUP.name)
+    else:
+        # To a daemon it means to read its settings anew; ours come through the socket.
+        loop.add_signal_handler(signal.SIGHUP, log.info, "SIGHUP: nothing to read anew; settings: vpn-client set")
     log.debug("stage=started pid=%d", os.getpid())
     await agent.run()

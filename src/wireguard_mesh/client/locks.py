@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Self
 
+from wireguard_mesh.client.state import StateFolder
 from wireguard_mesh.model.errors import Conflict, NotPermitted, Unavailable
+from wireguard_mesh.model.names import InterfaceName
+from wireguard_mesh.model.places import lock_path
 
 _DIRECTORY_MODE: Final = 0o755  # every user may ask the agent for the status
 _FILE_MODE: Final = 0o600  # whoever can open a file can lock it, and so keep the agent from starting
@@ -39,13 +44,14 @@ class Lock:
             raise Conflict(f"{what} (process {holder or 'unknown'})", "stop it first: vpn-client down") from None
         except OSError as error:
             self.release()
-            raise Unavailable(f"{path} cannot be written ({error.strerror})", "make room") from None
+            raise Unavailable(f"{path} cannot be locked ({error.strerror})") from None
 
     def _take(self) -> None:
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.fchmod(self._descriptor, _FILE_MODE)
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: who holds it is for people, and it is held all the same
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let others have it. The file stays: removing it would let two hold it."""
@@ -56,3 +62,23 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def hold_interface(directory: str, interface: InterfaceName) -> Lock:
+    """No agent for the interface runs, nor starts as long as this is held. Raises `Conflict` if one does."""
+    make_directory(Path(directory))
+    return Lock(Path(lock_path(directory, interface)), f"an agent for {interface} runs already")
+
+
+@contextlib.contextmanager
+def alone(directory: str, interface: InterfaceName, folder: StateFolder) -> Iterator[None]:
+    """Be the only one for the interface and for the identity: before the identity is changed, and while an agent runs.
+
+    Raises `Conflict` if an agent runs for one of them.
+    """
+    folder.make()
+    with (
+        hold_interface(directory, interface),
+        Lock(folder.lock_path, f"an agent with the identity of {folder.path} runs already"),
+    ):
+        yield

@@ -92,10 +92,22 @@ class StateFolder:
         self.map_path = folder / (MAP_FILE if file == FILE else f"{stem}.{MAP_FILE}")
         self.log_path = folder / f"{stem}.log"
 
+    @property
+    def lock_path(self) -> Path:
+        """What the agent with this identity holds locked as long as it runs."""
+        return self.path.with_suffix(".lock")
+
     @classmethod
     def at(cls, place: Path) -> StateFolder:
         """`place` is a folder, or a file whose name ends in `.json`."""
         return cls(place.parent, place.name) if place.suffix == ".json" else cls(place)
+
+    def make(self) -> None:
+        """Make the folder, for its owner only. Raises `Unavailable`."""
+        try:
+            self.folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from None
 
     def load(self) -> ClientState | None:
         """The identity, or None if there is none yet. Raises `Conflict` for one that cannot be read."""
@@ -182,9 +194,9 @@ class StateFolder:
         return data
 
     def _write(self, path: Path, data: bytes) -> None:
+        self.make()
         temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
         try:
-            self.folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _FILE_MODE)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
