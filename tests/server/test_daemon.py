@@ -98,13 +98,28 @@ async def test_a_json_file_of_peers_becomes_a_database_once(tmp_path: Path) -> N
         assert (await register(http, 7))["peer_id"] == "peer-7"
 
     async def look_again(running: Running, _http: httpx.AsyncClient) -> None:
-        assert running.peers == 2
+        assert (running.peers, running.imported) == (2, None)
 
     await visit(settings, look)
     assert json.loads(source.read_text()) == peers
     assert json.loads((folder / "server.json").read_text())["db_path"] == str(folder / "peers.db")
     await visit(settings_in(folder), look_again)
     await visit(settings_in(folder, db=str(source)), look_again)
+
+
+async def test_a_database_that_is_removed_is_said_and_nothing_acknowledged_is_lost(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def remove(running: Running, http: httpx.AsyncClient) -> None:
+        await register(http, 1)
+        running.database.unlink()
+        for seed in (2, 3):
+            answer = await http.post("/register", json={"public_key": public_key(seed).to_base64()})
+            assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        assert (await http.get("/v1/health")).status_code == 503
+
+    await visit(settings_in(folder), remove)
+    assert caplog.text.count("was removed or replaced") == 2  # by the writer, and by the last flush
 
 
 async def test_the_network_can_be_changed_while_it_is_empty_and_is_remembered(folder: Path) -> None:

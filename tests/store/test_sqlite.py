@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from wireguard_mesh.model.errors import Unavailable
+from wireguard_mesh.model.errors import Conflict, Unavailable
 from wireguard_mesh.store import sqlite
+from wireguard_mesh.store.store import Store
 
 
 def modes_in(folder: Path) -> dict[str, int]:
@@ -54,3 +57,21 @@ async def test_changes_of_tables_are_taken_back_too(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"cannot write the database .*: Is a directory; choose a place"):
         sqlite.engine(tmp_path)
+
+
+async def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    before = (path.read_bytes(), path.stat().st_mode)
+    with pytest.raises(Conflict, match="is a database of another program"):
+        await Store.open(path)
+    assert (path.read_bytes(), path.stat().st_mode) == before
+
+
+def test_a_file_is_known_by_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    assert sqlite.file_of(path) is None
+    path.touch()
+    (tmp_path / "y").touch()
+    assert sqlite.file_of(path) == sqlite.file_of(path) != sqlite.file_of(tmp_path / "y")

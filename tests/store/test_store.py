@@ -16,7 +16,7 @@ from tests.core.test_registry import BATCHES
 from wireguard_mesh.core.registry import Command, Leave, decide
 from wireguard_mesh.core.snapshot import Changes, Snapshot
 from wireguard_mesh.model.errors import Conflict, Unavailable
-from wireguard_mesh.store.faults import StorageFull
+from wireguard_mesh.store.faults import Damaged, StorageFull
 from wireguard_mesh.store.store import Birth, Store
 
 NETWORK = IPv4Network("10.100.0.0/16")
@@ -145,3 +145,45 @@ async def test_a_full_disk_is_said_and_passes(store: Store) -> None:
         await connection.execute(text("PRAGMA max_page_count=1000000"))
     await store.write(newcomers.changes, 0.0)
     assert (await store.reload()).snapshot.records == newcomers.snapshot.records
+
+
+async def spoilt(path: Path, statement: str) -> Store:
+    """A database of one peer, changed by somebody."""
+    made = await Store.open(path)
+    await fill(made, register(1))
+    async with made._engine.begin() as connection:
+        await connection.execute(text(statement))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("UPDATE peers SET endpoints = '{'", r"is damaged: peer peer-\d+: .*; restore a backup"),
+        ("UPDATE peers SET public_key = 'x'", r"is damaged: peer peer-\d+: a WireGuard key"),
+        ("UPDATE peers SET number = 0", r"is damaged: peer peer-\d+: "),
+        ("UPDATE mesh SET ipv4_network = 'x'", "is damaged: the mesh: "),
+        ("INSERT INTO quarantine VALUES (1, 'x', 0)", "is damaged: the addresses: "),
+    ],
+)
+async def test_what_is_damaged_is_named(tmp_path: Path, statement: str, says: str) -> None:
+    store = await spoilt(tmp_path / "peers.db", statement)
+    with pytest.raises(Damaged, match=says):
+        await store.load(NETWORK, BIRTH, binding=False)
+    await store.close()
+
+
+async def test_an_endpoint_that_is_none_any_more_is_left_out(tmp_path: Path) -> None:
+    store = await spoilt(tmp_path / "peers.db", """UPDATE peers SET endpoints = '["0.0.0.0:1","192.0.2.1:1"]'""")
+    (record,) = (await store.load(NETWORK, BIRTH)).snapshot.records.values()
+    assert [str(endpoint) for endpoint in record.peer.endpoints] == ["192.0.2.1:1"]
+    await store.close()
+
+
+async def test_a_database_that_is_gone_is_not_written(store: Store, tmp_path: Path) -> None:
+    await fill(store, register(1))
+    (tmp_path / "peers.db").rename(tmp_path / "moved.db")
+    (tmp_path / "peers.db").touch()
+    for work in (store.write(Changes(2, 0), 0.0), store.save_last_seen([]), store.revision()):
+        with pytest.raises(Unavailable, match="was removed or replaced"):
+            await work

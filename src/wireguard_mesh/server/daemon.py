@@ -63,7 +63,8 @@ async def run_server(settings: Settings, ready: Callable[[Running], None], clock
         store = await Store.open(database)
         stack.push_async_callback(store.close)
         loaded = await store.load(settings.network, _birth(), binding=settings.network_binding)
-        if legacy and not loaded.snapshot.revision:
+        is_imported = legacy is not None and not loaded.snapshot.revision
+        if legacy and is_imported:
             loaded = await _import(legacy, store, loaded)
         settle(replace(settings, network=loaded.snapshot.network.ipv4), database)
         sockets = bind(settings.listen)
@@ -74,7 +75,7 @@ async def run_server(settings: Settings, ready: Callable[[Running], None], clock
             network=loaded.snapshot.network,
             database=database,
             peers=len(loaded.snapshot.records),
-            imported=legacy.source if legacy else None,
+            imported=legacy.source if legacy and is_imported else None,
         )
         writer = Writer(store, loaded.snapshot, clock, quarantine=settings.quarantine)
         mesh = Mesh(
@@ -112,8 +113,7 @@ async def _sweep(mesh: Mesh, interval: float) -> None:
 
 async def _import(legacy: Legacy, store: Store, loaded: Loaded) -> Loaded:
     changes, heard = take_over(legacy, loaded.snapshot)
-    await store.write(changes, 0.0)
-    await store.save_last_seen(heard)
+    await store.write(changes, 0.0, heard)
     return await store.reload()
 
 
@@ -159,3 +159,5 @@ def _allow_connections() -> None:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if wanted < MAX_CONNECTIONS + _OTHER_FILES:
+        log.warning("few connections are possible: raise the limit of open files (ulimit -n) limit=%d", wanted)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
+import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from wireguard_mesh.model.errors import Unavailable
+from wireguard_mesh.model.errors import InvalidValue, MeshError, Unavailable
 
 _FULL: Final = ("full", "no space")
 
@@ -17,6 +19,22 @@ class StorageFull(Unavailable):
     """The database found no room to write."""
 
     code = "storage_full"
+
+
+class Damaged(InvalidValue):
+    """The database holds what no vpn-server wrote."""
+
+    code = "damaged"
+
+
+@contextmanager
+def understood(database: Path, what: str) -> Iterator[None]:
+    """Raise `Damaged` if `what` of the database cannot be what it is said to be."""
+    try:
+        yield
+    except (ValueError, TypeError, msgspec.MsgspecError) as error:
+        reason = error.message if isinstance(error, MeshError) else str(error)
+        raise Damaged(f"the database {database} is damaged: {what}: {reason}", "restore a backup") from None
 
 
 @contextmanager

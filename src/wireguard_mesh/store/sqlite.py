@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,9 +12,9 @@ from sqlalchemy import URL, Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from wireguard_mesh.model.errors import Unavailable
+from wireguard_mesh.model.errors import Conflict, Unavailable
 
-_BUSY_SECONDS: Final = 5.0
+_BUSY_SECONDS: Final = 2.0  # nobody else is to hold the database; at the end no longer can be waited
 _PRIVATE: Final = 0o600
 _PRAGMAS: Final = (
     "PRAGMA journal_mode=WAL",
@@ -44,6 +46,28 @@ def engine(path: Path) -> AsyncEngine:
     event.listen(made.sync_engine, "connect", _prepare)
     event.listen(made.sync_engine, "begin", _begin)
     return made
+
+
+def file_of(path: Path) -> tuple[int, int] | None:
+    """Which file a path names now; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raise `Conflict` for a database of another program, before anything of it is touched."""
+    if not path.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error:
+        return  # who opens it says why
+    if tables and "alembic_version" not in tables:
+        raise Conflict(f"{path} is a database of another program", "give vpn-server its own with -db")
 
 
 def _prepare(connection: Any, _record: Any) -> None:

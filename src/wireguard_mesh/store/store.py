@@ -8,21 +8,19 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from wireguard_mesh.core.ipam import Lease
-from wireguard_mesh.core.snapshot import Changes, Record, Snapshot
-from wireguard_mesh.model.endpoints import Endpoint
-from wireguard_mesh.model.errors import Conflict
+from wireguard_mesh.core.snapshot import Changes, Snapshot
+from wireguard_mesh.model.errors import Conflict, Unavailable
 from wireguard_mesh.model.keys import PublicKey
-from wireguard_mesh.model.names import Hostname, PeerId
+from wireguard_mesh.model.names import PeerId
 from wireguard_mesh.model.networks import MeshNetwork, ula_prefix
-from wireguard_mesh.model.peers import Peer
 from wireguard_mesh.store import sqlite
-from wireguard_mesh.store.faults import translated
+from wireguard_mesh.store.faults import translated, understood
 from wireguard_mesh.store.migrate import migrate
+from wireguard_mesh.store.rows import peer_row, record_of
 from wireguard_mesh.store.tables import mesh, peers, quarantine, tombstones
 
 _MESH_ID = 1
@@ -47,16 +45,20 @@ class Loaded:
 class Store:
     """One database. The caller holds its `DatabaseLock`; only one coroutine at a time may write."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, path: Path) -> None:
         self._engine = engine
+        self._path = path
+        self._file = sqlite.file_of(path)
 
     @classmethod
     async def open(cls, path: Path) -> Store:
         """Open the SQLite database at `path`, made if there is none, and bring it to this program's version.
 
-        Raises `Conflict` if it is of a newer version, `Unavailable` if it cannot be read or written.
+        Raises `Conflict` if it is of a newer version or another program's, `Unavailable` if it cannot be read or
+        written.
         """
-        store = cls(sqlite.engine(path))
+        sqlite.refuse_foreign(path)
+        store = cls(sqlite.engine(path), path)
         try:
             with translated(f"open the database {path}"):
                 async with store._engine.begin() as connection:
@@ -77,61 +79,79 @@ class Store:
                 row = (await connection.execute(select(mesh))).mappings().one_or_none()
                 if row is None:
                     await _create_mesh(connection, network, birth)
-                elif binding and network != IPv4Network(row["ipv4_network"]):
+                elif binding and str(network) != row["ipv4_network"]:
                     await _change_network(connection, row["ipv4_network"], network, birth)
         return await self.reload()
 
     async def reload(self) -> Loaded:
-        """The mesh as the database has it. Raises `Unavailable`."""
+        """The mesh as the database has it. Raises `Damaged`, `Unavailable`."""
         with translated("read the database"):
             async with self._engine.connect() as connection:
                 row = (await connection.execute(select(mesh))).mappings().one()
-                network = MeshNetwork.within(IPv4Network(row["ipv4_network"]), IPv6Network(row["ipv6_prefix"]))
                 rows = (await connection.execute(select(peers))).all()
                 graves = (await connection.execute(select(tombstones))).all()
                 leases = (await connection.execute(select(quarantine))).all()
-        records = [_record(peer, network) for peer in rows]
-        snapshot = Snapshot.of(
-            epoch=row["epoch"],
-            network=network,
-            revision=row["revision"],
-            purged=row["purged"],
-            records=records,
-            tombstones={PeerId(grave.id): grave.revision for grave in graves},
-            leases=[Lease(lease.number, PublicKey.from_base64(lease.public_key), lease.until) for lease in leases],
-        )
+        with understood(self._path, "the mesh"):
+            network = MeshNetwork.within(IPv4Network(row["ipv4_network"]), IPv6Network(row["ipv6_prefix"]))
+        records = []
+        for peer in rows:
+            with understood(self._path, f"peer {peer.id}"):
+                records.append(record_of(peer, network))
+        with understood(self._path, "the addresses"):
+            snapshot = Snapshot.of(
+                epoch=row["epoch"],
+                network=network,
+                revision=row["revision"],
+                purged=row["purged"],
+                records=records,
+                tombstones={PeerId(grave.id): grave.revision for grave in graves},
+                leases=[Lease(lease.number, PublicKey.from_base64(lease.public_key), lease.until) for lease in leases],
+            )
         seen = {record.peer.public_key: peer.last_seen for record, peer in zip(records, rows, strict=True)}
         return Loaded(snapshot, seen)
 
     async def revision(self) -> int:
         """The revision that the database has: after a failed write, whether it was one. Raises `Unavailable`."""
+        self._check_place()
         with translated("read the database"):
             async with self._engine.connect() as connection:
                 found: int = (await connection.execute(select(mesh.c.revision))).scalar_one()
                 return found
 
-    async def write(self, changes: Changes, heard: float) -> None:
-        """Make a batch durable: all of it or nothing. New peers were last seen at `heard`.
+    async def write(self, changes: Changes, heard: float, seen: Iterable[tuple[PublicKey, float]] = ()) -> None:
+        """Make a batch durable: all of it or nothing. New peers were last seen at `heard`, or as `seen` has it.
 
         Raises `StorageFull` or `Unavailable`.
         """
+        self._check_place()
         with translated("write to the database"):
             async with self._engine.begin() as connection:
                 await _write(connection, changes, heard)
+                await _write_last_seen(connection, seen)
 
     async def save_last_seen(self, seen: Iterable[tuple[PublicKey, float]]) -> None:
         """Keep when peers were last heard. Raises `StorageFull` or `Unavailable`."""
-        rows = [{"key": key.to_base64(), "seen": wall} for key, wall in seen]
-        if not rows:
-            return
-        statement = update(peers).where(peers.c.public_key == bindparam("key")).values(last_seen=bindparam("seen"))
+        self._check_place()
         with translated("write to the database"):
             async with self._engine.begin() as connection:
-                await connection.execute(statement, rows)
+                await _write_last_seen(connection, seen)
+
+    def _check_place(self) -> None:
+        # SQLite would go on writing into a file that nobody finds any more.
+        if sqlite.file_of(self._path) != self._file:
+            raise Unavailable(
+                f"the database {self._path} was removed or replaced", "restart the server with the right one in place"
+            )
 
     async def close(self) -> None:
         """Let go of the file."""
         await self._engine.dispose()
+
+
+async def _write_last_seen(connection: AsyncConnection, seen: Iterable[tuple[PublicKey, float]]) -> None:
+    rows = [{"key": key.to_base64(), "seen": wall} for key, wall in seen]
+    if rows:
+        await connection.execute(_UPDATE_LAST_SEEN, rows)
 
 
 async def _create_mesh(connection: AsyncConnection, network: IPv4Network, birth: Birth) -> None:
@@ -157,40 +177,6 @@ async def _change_network(connection: AsyncConnection, standing: str, wanted: IP
     await connection.execute(update(mesh).values(ipv4_network=str(wanted), epoch=birth.epoch))
 
 
-def _record(row: Any, network: MeshNetwork) -> Record:
-    peer = Peer(
-        id=PeerId(row.id),
-        public_key=PublicKey.from_base64(row.public_key),
-        hostname=Hostname(row.hostname),
-        os=row.os,
-        ipv4=network.ipv4_address(row.number),
-        ipv6=network.ipv6_address(row.number),
-        endpoints=tuple(Endpoint.parse(text) for text in msgspec.json.decode(row.endpoints, type=list[str])),
-        exit_node=row.exit_node,
-        online=row.online,
-        revision=row.revision,
-    )
-    return Record(peer=peer, number=row.number, signed=row.signed, version=row.version, created=row.created)
-
-
-def _peer_row(record: Record) -> dict[str, Any]:
-    peer = record.peer
-    return {
-        "id": peer.id,
-        "public_key": peer.public_key.to_base64(),
-        "number": record.number,
-        "hostname": peer.hostname,
-        "os": peer.os,
-        "endpoints": msgspec.json.encode([str(endpoint) for endpoint in peer.endpoints]).decode(),
-        "exit_node": peer.exit_node,
-        "online": peer.online,
-        "signed": record.signed,
-        "version": record.version,
-        "revision": peer.revision,
-        "created": record.created,
-    }
-
-
 async def _write(connection: AsyncConnection, changes: Changes, heard: float) -> None:
     # Removals first: a number or a key may pass from one row to another within a batch.
     if changes.removed:
@@ -205,10 +191,10 @@ async def _write(connection: AsyncConnection, changes: Changes, heard: float) ->
         ]
         await connection.execute(insert(quarantine), rows)
     if changes.added:
-        added = [{**_peer_row(record), "last_seen": heard} for record in changes.added]
+        added = [{**peer_row(record), "last_seen": heard} for record in changes.added]
         await connection.execute(insert(peers), added)
     if changes.changed:
-        await connection.execute(_UPDATE_PEER, [_named(_peer_row(record)) for record in changes.changed])
+        await connection.execute(_UPDATE_PEER, [_named(peer_row(record)) for record in changes.changed])
     if changes.purge:
         await connection.execute(delete(tombstones).where(tombstones.c.revision <= changes.purged))
     if changes.tombstones:
@@ -220,6 +206,7 @@ async def _write(connection: AsyncConnection, changes: Changes, heard: float) ->
 # SQLAlchemy keeps plain column names for itself in an UPDATE of many rows.
 _PREFIX = "new_"
 _CHANGING = ("hostname", "os", "endpoints", "exit_node", "online", "signed", "version", "revision")
+_UPDATE_LAST_SEEN = update(peers).where(peers.c.public_key == bindparam("key")).values(last_seen=bindparam("seen"))
 _UPDATE_PEER = (
     update(peers)
     .where(peers.c.id == bindparam(f"{_PREFIX}id"))
