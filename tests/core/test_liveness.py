@@ -78,6 +78,15 @@ def test_whatever_the_interval_silence_is_found(timeout: float, interval: float)
     assert liveness.overdue(moment) == [ANN]
 
 
+def test_who_is_online_and_was_never_heard_is_watched_too() -> None:
+    liveness = Liveness(TIMEOUT, 0.0)
+    liveness.heard(ANN, 0.0, 7.0)
+    liveness.watch([ANN, BOB], 100.0, 107.0)
+    assert (liveness.last_heard(ANN), liveness.last_heard(BOB)) == (7.0, 107.0)
+    assert sweep(liveness, 0.0, 130.0) == [ANN]
+    assert sweep(liveness, 140.0, 230.0) == [ANN, BOB]
+
+
 def test_who_left_is_forgotten() -> None:
     liveness = Liveness(TIMEOUT, 0.0)
     liveness.heard(ANN, 0.0, 7.0)

@@ -95,8 +95,13 @@ async def test_a_write_that_only_seemed_to_fail_is_found(server: Server, monkeyp
         with pytest.raises(Unavailable):
             await server.writer.submit(register(1))
     assert not server.writer.snapshot.records
-    record = await server.writer.submit(register(1))
-    assert record.number == 1
+    record = await server.writer.submit(register(2))
+    assert record.number == 2
+    assert server.writer.snapshot.record(public_key(1)).peer.online
+    for _ in range(13):
+        server.time.pass_by(10)
+        await server.mesh.sweep()
+    assert not server.writer.snapshot.record(public_key(1)).peer.online
     assert (await server.store.reload()).snapshot.records == server.writer.snapshot.records
 
 
@@ -130,6 +135,50 @@ async def test_what_waits_at_the_end_is_written_and_nothing_more_accepted(server
     with pytest.raises(Unavailable, match="stopping"):
         await server.writer.submit(register(2))
     await server.writer.changed()  # returns at once
+
+
+async def test_at_the_end_a_disk_that_hangs_is_not_awaited(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    started, release = asyncio.Event(), asyncio.Event()
+    write = server.store.write
+
+    async def slow(changes: Changes, heard: float) -> None:
+        started.set()
+        await release.wait()
+        await write(changes, heard)
+
+    monkeypatch.setattr(server.store, "write", slow)
+    monkeypatch.setattr(writer_module, "STOP_SECONDS", 0.0)
+    writing = asyncio.create_task(server.writer.submit(register(1)))
+    await started.wait()
+    queued = asyncio.create_task(server.writer.submit(register(2)))
+    await asyncio.sleep(0)
+    server.writer.stop()
+    for task in (writing, queued):
+        with pytest.raises(Unavailable, match="stops and could not write this"):
+            await task
+    release.set()
+
+
+async def test_a_disk_that_works_again_is_found_without_a_command(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def health() -> tuple[int, str]:
+        answer = await server.http.get("/v1/health")
+        return answer.status_code, answer.json()["status"]
+
+    assert await health() == (200, "ok")
+    with monkeypatch.context() as patch:
+        fail_writes(patch, server.store, StorageFull("disk is full"))
+        errors = await submit_all(server.writer, register(1), register(2))
+        assert errors[0] is not errors[1]
+        await server.mesh.sweep()
+        assert await health() == (503, "cannot write")
+    assert caplog.text.count("disk is full") == 1
+    await server.mesh.sweep()
+    async with asyncio.timeout(10):
+        while server.writer.failing:  # noqa: ASYNC110  # the probe has no event of its own
+            await asyncio.sleep(0)
+    assert await health() == (200, "ok")
 
 
 async def test_who_gave_up_waiting_harms_nobody(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,12 @@ class Liveness:
         self._online[key] = _Heard(now, wall)
         self._unsaved.add(key)
 
+    def watch(self, keys: Iterable[PublicKey], now: float, wall: float) -> None:
+        """These are online; those that were never heard here have the full timeout from now on."""
+        for key in keys:
+            if key not in self._online:
+                self.heard(key, now, wall)
+
     def forget(self, key: PublicKey) -> None:
         """The peer left."""
         self._online.pop(key, None)

@@ -54,6 +54,17 @@ class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
     time: float
 
 
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/health`: 200 with `ok`, or 503 with what fails, and how much is served. `uptime` in seconds."""
+
+    status: str
+    version: str
+    revision: int
+    peers: int
+    online: int
+    uptime: float
+
+
 class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Join, or say anew what this machine is. The key is the signature's. `endpoints` best first."""
 
@@ -136,6 +147,7 @@ class Since(msgspec.Struct, frozen=True):
 
 
 server_info: Decoder[ServerInfo] = Decoder(ServerInfo)
+health: Decoder[Health] = Decoder(Health)
 register_request: Decoder[RegisterRequest] = Decoder(RegisterRequest)
 register_response: Decoder[RegisterResponse] = Decoder(RegisterResponse)
 heartbeat_request: Decoder[HeartbeatRequest] = Decoder(HeartbeatRequest)

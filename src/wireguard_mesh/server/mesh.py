@@ -27,7 +27,7 @@ from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import Hostname
 from wireguard_mesh.protocol.api import MapUpdate, Since, UpdateKind
 from wireguard_mesh.server.clock import Clock
-from wireguard_mesh.server.writer import Writer
+from wireguard_mesh.server.writer import MAX_BATCH, Writer
 from wireguard_mesh.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ class Mesh:
         self._clock = clock
         self._flushed = clock.monotonic()
         self._flush_fails = False
+        writer.reloaded = self._watch_over_all
         self._polls: dict[PublicKey, list[Callable[[], None]]] = {}
 
     @property
@@ -163,14 +164,25 @@ class Mesh:
         """After how many seconds of silence a peer is offline."""
         return self._liveness.timeout
 
+    @property
+    def can_write(self) -> bool:
+        """Whether changes are made durable, as far as is known."""
+        return not (self._writer.failing or self._flush_fails)
+
     async def sweep(self) -> None:
         """Mark those offline that were silent for too long, and now and then keep when the others were heard."""
         asked = self._clock.monotonic()
         late = self._liveness.overdue(asked)
-        # Together, so that they are one batch and one revision.
-        await asyncio.gather(*(self._take_offline(key, asked) for key in late))
+        # Together, so that they are one batch and one revision, but never more than the writer's queue holds.
+        for start in range(0, len(late), MAX_BATCH):
+            await asyncio.gather(*(self._take_offline(key, asked) for key in late[start : start + MAX_BATCH]))
+        self._writer.probe()
         if self._clock.monotonic() - self._flushed >= FLUSH_SECONDS:
             await self.flush()
+
+    def _watch_over_all(self, snapshot: Snapshot) -> None:
+        online = [key for key, record in snapshot.records.items() if record.peer.online]
+        self._liveness.watch(online, self._clock.monotonic(), self._clock.wall())
 
     async def flush(self) -> None:
         """Keep when peers were heard. A failure is said once: the next flush tries all of it again."""

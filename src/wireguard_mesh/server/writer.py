@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from wireguard_mesh.core.ipam import QUARANTINE_SECONDS
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 MAX_BATCH: Final = 500
 MAX_QUEUE: Final = 5_000
+STOP_SECONDS: Final = 1.5  # less than what connections are given at the end, so that all who wait are answered
 
 Waiting = tuple[Command, asyncio.Future[Record]]
 
@@ -48,12 +50,15 @@ class Writer:
         self._changed = asyncio.Event()
         self._stopping = False
         self._failing = False
+        self._probing = False
+        self._batch: list[Waiting] = []  # on its way to the disk
+        self.reloaded: Callable[[Snapshot], None] = _nobody_cares
 
     async def submit(self, command: Command) -> Record:
         """Have a command carried out; returns when that is durable.
 
         Raises what the command was refused for, or `Unavailable`: the queue is full, the write failed, or the server
-        stops. Nothing was changed then.
+        stops. Nothing was changed then, as far as is known: a disk may fail after it wrote.
         """
         if self._stopping:
             raise Unavailable("the server is stopping", "try again")
@@ -73,33 +78,50 @@ class Writer:
         """Long-held requests should be answered now."""
         return self._stopping
 
+    @property
+    def failing(self) -> bool:
+        """The last write failed."""
+        return self._failing
+
+    def probe(self) -> None:
+        """If the last write failed, see whether one succeeds now."""
+        self._probing = self._failing
+        self._work.set()
+
     async def run(self) -> None:
         """Write until `stop`, and then what still waits."""
         while self._queue or not self._stopping:
             self._work.clear()
-            if not self._queue:
+            if not (self._queue or self._probing):
                 await self._work.wait()
                 continue
-            batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
+            self._probing = False
+            self._batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
             try:
-                await self._carry_out(batch)
+                await self._carry_out(self._batch)
             except Exception:
                 # A fault of ours. Whoever waits must hear of it, and the others must go on being served.
                 log.exception("a batch of commands failed")
-                _fail(batch, Unavailable("the server failed at this", "try again"))
+                _fail(self._batch, Unavailable("the server failed at this", "try again"))
+            self._batch = []
 
     def stop(self) -> None:
-        """Accept no more, wake everybody who waits."""
+        """Accept no more, wake everybody who waits; what is not durable in `STOP_SECONDS` is refused."""
         self._stopping = True
         self._work.set()
         self._changed.set()
+        asyncio.get_running_loop().call_later(STOP_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        _fail([*self._batch, *self._queue], Unavailable("the server stops and could not write this", "try again"))
+        self._queue.clear()
 
     async def _carry_out(self, batch: list[Waiting]) -> None:
         try:
             if self._failing:
                 await self._recover()
             outcome = decide(self.snapshot, [command for command, _ in batch], self._clock.wall(), self._quarantine)
-            if not outcome.changes.is_empty:
+            if self._failing or not outcome.changes.is_empty:
                 await self._store.write(outcome.changes, self._clock.wall())
         except Unavailable as error:
             self._note_failure(error)
@@ -113,6 +135,7 @@ class Writer:
         # A write that failed may have reached the disk all the same; deciding on an older state would be wrong.
         if await self._store.revision() != self.snapshot.revision:
             self._publish((await self._store.reload()).snapshot)
+            self.reloaded(self.snapshot)
 
     def _publish(self, snapshot: Snapshot) -> None:
         before, self.snapshot = self.snapshot, snapshot
@@ -131,6 +154,10 @@ class Writer:
         self._failing = False
 
 
+def _nobody_cares(_snapshot: Snapshot) -> None:
+    pass
+
+
 def _answer(batch: list[Waiting], outcome: Outcome) -> None:
     for (_, answer), reply in zip(batch, outcome.replies, strict=True):
         if answer.done():
@@ -144,4 +171,5 @@ def _answer(batch: list[Waiting], outcome: Outcome) -> None:
 def _fail(batch: list[Waiting], error: MeshError) -> None:
     for _, answer in batch:
         if not answer.done():
-            answer.set_exception(error)
+            # One for each: a raised exception takes the traceback of whoever waited with it.
+            answer.set_exception(type(error)(error.message, error.hint))

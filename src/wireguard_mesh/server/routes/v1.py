@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http import HTTPStatus
 
-import msgspec
 from litestar import delete, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
@@ -26,17 +26,6 @@ from wireguard_mesh.server.routes.fields import shown_text
 from wireguard_mesh.server.routes.replies import json_reply
 
 _LEFT = encode(api.LeaveResponse())
-
-
-class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """That the server serves, and how much. `uptime` in seconds."""
-
-    status: str
-    version: str
-    revision: int
-    peers: int
-    online: int
-    uptime: float
 
 
 def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, clock: Clock) -> Sequence[HTTPRouteHandler]:
@@ -113,17 +102,19 @@ def public_routes(mesh: Mesh, gate: Gate, clock: Clock, server_key: PublicKey) -
     @get("/v1/health")
     async def health() -> ASGIResponse:
         records = mesh.snapshot.records.values()
+        status = HTTPStatus.OK if mesh.can_write else HTTPStatus.SERVICE_UNAVAILABLE
         return json_reply(
             encode(
-                Health(
-                    status="ok",
+                api.Health(
+                    status="ok" if mesh.can_write else "cannot write",
                     version=__version__,
                     revision=mesh.snapshot.revision,
                     peers=len(records),
                     online=sum(record.peer.online for record in records),
                     uptime=round(clock.monotonic() - started, 1),
                 )
-            )
+            ),
+            status,
         )
 
     @get("/v1/openapi.json")
