@@ -118,6 +118,10 @@ def test_it_says_where_everything_is_and_how_to_join(tmp_path: Path) -> None:
         (["-listen", "nowhere"], 1, "vpn-server: listen: 'nowhere' is no address to listen on"),
         (["-db", "/proc/nowhere/peers.db"], 1, "vpn-server: cannot make the folder /proc/nowhere"),
         (["-config", "/proc/nowhere/server.json"], 1, "vpn-server: cannot write /proc/nowhere/server.json"),
+        (["-listen", f"{'x' * 64}:8099"], 1, "vpn-server: 'xxx"),
+        (["-listen", ".foo:8099"], 1, "vpn-server: '.foo' is no address or name of this machine"),
+        (["-listen", ".foo:8099", "status"], 1, "vpn-server: no vpn-server answers on .foo:8099"),
+        (["-config", "~no-such-user/x"], 1, "vpn-server: '~no-such-user/x' is no place for a file"),
         (["-unknown"], 2, "vpn-server: No such option"),
         (["-log-level", "loud"], 2, "vpn-server: Invalid value for '-log-level'"),
         (["surprise"], 2, "vpn-server: No such command 'surprise'"),
@@ -165,17 +169,45 @@ def test_help_and_version(tmp_path: Path, flag: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_status_of_something_else_is_told_apart(tmp_path: Path) -> None:
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-", "2>&-", "<&- >&- 2>&-", "> >(exit 0)"])
+def test_it_serves_whoever_reads_what_it_prints(tmp_path: Path, redirection: str) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port = listener.getsockname()[1]
+    command = ["bash", "-c", f'exec "$@" {redirection}', "x", *COMMAND, "-listen", f"127.0.0.1:{port}"]
+    with subprocess.Popen(
+        command, env={**os.environ, "HOME": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as popen:
+        try:
+            for _ in range(START_SECONDS * 10):
+                if run(tmp_path, "-listen", f"127.0.0.1:{port}", "status").returncode == 0:
+                    break
+            popen.send_signal(signal.SIGTERM)
+            _, errors = popen.communicate(timeout=30)
+        finally:
+            popen.kill()
+    assert popen.returncode == 0, errors
+    assert "Traceback" not in errors
+
+
+def test_a_damaged_database_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "peers.json"
+    path.write_text("[" * 200_000)
+    done = run(tmp_path, "-listen", "127.0.0.1:0", "-db", str(path))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+
+
+@pytest.mark.parametrize("answer", [b"404 Not Found\r\ncontent-length: 2\r\n\r\n{}", b"200 OK\r\n\r\n{}"])
+def test_status_of_something_else_is_told_apart(tmp_path: Path, answer: bytes) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
 
-        def answer() -> None:
+        def serve() -> None:
             connection, _ = listener.accept()
             with closing(connection):
                 connection.recv(4096)
-                connection.sendall(b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}")
+                connection.sendall(b"HTTP/1.1 " + answer)
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=serve)
         thread.start()
         done = run(tmp_path, "-listen", f":{port}", "status")
         thread.join()

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import http.client
-import json
 import logging
 import os
-import signal
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import closing
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
 from wireguard_mesh import __version__
 from wireguard_mesh.cli.commands import Group
-from wireguard_mesh.model.errors import MeshError, Unavailable
+from wireguard_mesh.cli.errors import run
+from wireguard_mesh.model.errors import InvalidValue, Unavailable
 from wireguard_mesh.model.networks import DEFAULT_IPV4_NETWORK
+from wireguard_mesh.protocol import api
+from wireguard_mesh.protocol.codec import Decoder
 from wireguard_mesh.server.config import DEFAULT_FILE, DEFAULT_LISTEN, ENVIRONMENT_PREFIX, Settings, load_settings
 from wireguard_mesh.server.listening import ListenAddress, best_address, bracketed
 
 if TYPE_CHECKING:
     from wireguard_mesh.server.daemon import Running
 
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
 PROGRAM: Final = "vpn-server"
 _LEVELS: Final = ("debug", "info", "warning", "error")
 _STATUS_SECONDS: Final = 5.0
-_INTERRUPTED: Final = 128 + signal.SIGINT  # as shells have it
+_MAX_ANSWER: Final = 64 * 1024  # bytes
+_STDOUT: Final = 1
+_STDERR: Final = 2
 _LOCAL: Final = "127.0.0.1"
 _EPILOG: Final = (
     f"Each flag may be given in the environment, as {ENVIRONMENT_PREFIX}LISTEN, {ENVIRONMENT_PREFIX}NETWORK and so on, "
@@ -93,7 +100,8 @@ def cli(context: click.Context, /, log_level: str | None, **flags: str | None) -
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     # It reports what strangers do, and what it cancels at the end; faults of ours are logged by the application.
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for chatty in ("alembic", "aiosqlite"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     context.obj = flags
     if context.invoked_subcommand is None:
         _serve(load_settings(flags, os.environ))
@@ -104,34 +112,29 @@ def cli(context: click.Context, /, log_level: str | None, **flags: str | None) -
 def status(flags: dict[str, str | None]) -> None:
     """Ask the running server how it is."""
     settings = load_settings(flags, os.environ, create=False)
-    server, health = (_ask(settings.listen, path) for path in ("/v1/server", "/v1/health"))
-    click.echo(f"serving on  {settings.listen}, for {health['uptime']:.0f} s, version {health['version']}")
-    click.echo(f"network     {server['network']['ipv4']}, {server['network']['ipv6']}")
-    click.echo(f"peers       {health['peers']}, {health['online']} of them online, revision {health['revision']}")
-    click.echo(f"admission   {server['admission']}")
-    click.echo(f"public key  {server['server_public_key']}")
+    server = _ask(settings.listen, "/v1/server", api.server_info)
+    health = _ask(settings.listen, "/v1/health", api.health)
+    click.echo(f"serving on  {settings.listen}, for {health.uptime:.0f} s, version {health.version}")
+    click.echo(f"health      {health.status}")
+    click.echo(f"network     {server.network.ipv4}, {server.network.ipv6}")
+    click.echo(f"peers       {health.peers}, {health.online} of them online, revision {health.revision}")
+    click.echo(f"admission   {server.admission}")
+    click.echo(f"public key  {server.server_public_key}")
 
 
 def main() -> None:
     """The entry point: whatever goes wrong is one line, exit code 1 (2 for a usage error)."""
-    try:
-        code = cli.main(prog_name=PROGRAM, standalone_mode=False)
-    except click.UsageError as error:
-        _complain(error.format_message())
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        _complain(error.format_message())
-        sys.exit(1)
-    except MeshError as error:
-        _complain(str(error))
-        sys.exit(1)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(_INTERRUPTED)
-    sys.exit(code if isinstance(code, int) else 0)
+    _open_missing_descriptors()
+    run(cli, PROGRAM)
 
 
-def _complain(text: str) -> None:
-    click.echo(f"{PROGRAM}: {text}", err=True)
+def _open_missing_descriptors() -> None:
+    # Whoever starts us may have closed some of the first three: the next files opened would take their places.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(_STDOUT, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(_STDERR, "w", closefd=False)
 
 
 def _serve(settings: Settings) -> None:
@@ -162,22 +165,24 @@ def _announce(settings: Settings, running: Running) -> None:
         "To join a machine, run on it:",
         f"  sudo vpn-client -server {url}",
     ]
-    click.echo("\n".join(lines))
-    sys.stdout.flush()
+    try:
+        click.echo("\n".join(lines))
+    except OSError as error:
+        # Nobody reads it, or there is no room: that is no reason not to serve.
+        log.warning("cannot print where the server is: %s listen=%s", error.strerror, running.listen)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _ask(listen: ListenAddress, path: str) -> dict[str, Any]:
+def _ask(listen: ListenAddress, path: str, decoder: Decoder[T]) -> T:
     host = listen.host if listen.host and listen.host not in {"0.0.0.0", "::"} else _LOCAL
-    connection = http.client.HTTPConnection(host, listen.port, timeout=_STATUS_SECONDS)
     where = f"{bracketed(host)}:{listen.port}"
     try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        body = json.loads(answer.read())
-    except (OSError, http.client.HTTPException, ValueError):
+        with closing(http.client.HTTPConnection(host, listen.port, timeout=_STATUS_SECONDS)) as connection:
+            connection.request("GET", path)
+            body = connection.getresponse().read(_MAX_ANSWER)
+    except (OSError, http.client.HTTPException, UnicodeError):
         raise Unavailable(f"no vpn-server answers on {where}", "start it, or say which one with -listen") from None
-    finally:
-        connection.close()
-    if answer.status != http.HTTPStatus.OK or not isinstance(body, dict):
-        raise Unavailable(f"what answers on {where} is no vpn-server", "say which one with -listen")
-    return body
+    try:
+        return decoder.decode(body)
+    except InvalidValue:
+        raise Unavailable(f"what answers on {where} is no vpn-server", "say which one with -listen") from None
