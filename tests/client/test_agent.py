@@ -267,3 +267,17 @@ async def test_all_that_start_at_once_find_each_other(server: RealServer, agents
     joined = [agents.start(number, server.address) for number in range(1, 9)]
     await asyncio.gather(*(one.up() for one in joined))
     await until(lambda: all(len(one.backend.devices[WG0].peers) == len(joined) - 1 for one in joined))
+
+
+async def test_a_first_start_that_fails_gives_its_place_back(server: RealServer, agents: Agents) -> None:
+    one = agents.start(1, server.address)
+    one.system.fail("apply", Conflict("a route of this machine overlaps the mesh", "use another network"))
+    with pytest.raises(Conflict):
+        await one.task
+    state = one.folder.load()
+    assert state is not None
+    assert (state.peer_id, state.assigned_ip) == ("", None)
+    assert not one.folder.map_path.exists()
+    other = agents.start(2, server.address)
+    await other.up()
+    assert (await other.status()).peers == ()

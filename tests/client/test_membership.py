@@ -242,8 +242,9 @@ async def test_leaving_is_for_good(fault: list[MeshError]) -> None:
     assert made.script.count("register") == 1
 
 
-async def test_nobody_registers_while_leaving() -> None:
+async def test_nobody_registers_while_leaving(caplog: pytest.LogCaptureFixture) -> None:
     """The question that is open hears that we have left before we do."""
+    caplog.set_level(logging.INFO)
     made = Made(heartbeat=0.01)
     await made.run_until(lambda: made.script.count("map") == 1)
     made.script.leaving = asyncio.Event()
@@ -259,6 +260,7 @@ async def test_nobody_registers_while_leaving() -> None:
     async with asyncio.timeout(10):
         await made.task
     assert made.script.count("register") == 1
+    assert "registering again" not in caplog.text
 
 
 async def test_leaving_in_vain_goes_on_being_a_member() -> None:

@@ -1,4 +1,4 @@
-from wireguard_mesh.core.contact import NEVER, Contact
+from wireguard_mesh.core.contact import NEVER, Calls, Contact
 from wireguard_mesh.core.instant import Instant
 
 
@@ -42,3 +42,26 @@ def test_another_kind_of_fault_is_news_and_other_words_for_the_same_are_not() ->
     assert contact.since == 1
     assert contact.failed("not you", at(3), kind="refused")
     assert contact.since == 1
+
+
+def test_all_is_well_only_when_no_call_fails() -> None:
+    calls, now = Calls(), Instant(1.0, 100.0)
+    assert calls.failed("map", "broke", now, "unavailable")
+    assert not calls.failed("beat", "broke too", now, "unavailable")
+    assert calls.failed("beat", "full", now, "exhausted")
+    assert not calls.failed("map", "broke", now, "unavailable")
+    assert (calls.fails("map"), calls.is_failing, calls.contact.problem) == (True, True, "broke")
+    assert not calls.succeeded("map", now)
+    assert (calls.fails("map"), calls.is_failing, calls.contact.works) == (False, True, False)
+    assert calls.succeeded("beat", now)
+    assert (calls.is_failing, calls.contact.works) == (False, True)
+    assert not calls.succeeded("beat", now)
+    assert calls.failed("map", "broke", now, "unavailable")
+
+
+def test_an_answer_of_another_kind_is_an_answer() -> None:
+    calls, now = Calls(), Instant(1.0, 100.0)
+    calls.failed("map", "broke", now, "unavailable")
+    calls.answered("map")
+    assert not calls.fails("map")
+    assert calls.succeeded("register", now)

@@ -119,6 +119,8 @@ class Agent:
                 await self.parts.device.remove()
             except MeshError as error:
                 log.warning("the interface could not be removed again: %s", error)
+            if await self.parts.membership.withdraw():
+                self.parts.disk.forget()
 
     async def _keep_device(self) -> None:
         await self.parts.device.open()

@@ -59,7 +59,7 @@ async def _key_of(server: ServerAddress) -> PublicKey:
 
 
 def run(options: AgentOptions) -> None:
-    """Run an agent until it is told to end, within `locks.alone`. Raises the `MeshError` that keeps it from coming up."""
+    """Run an agent until it is told to end, within `locks.alone`. Raises what keeps it from coming up."""
     asyncio.run(_run(options))
 
 

@@ -15,7 +15,7 @@ from wireguard_mesh.client.clock import Clock
 from wireguard_mesh.client.control import Control, NotRegistered, ServerKeyChanged, ServerRefused
 from wireguard_mesh.core import netmap
 from wireguard_mesh.core.backoff import Backoff
-from wireguard_mesh.core.contact import Contact
+from wireguard_mesh.core.contact import Calls, Contact
 from wireguard_mesh.core.pace import Pace
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import InvalidValue, MeshError, Unavailable
@@ -70,7 +70,7 @@ class Membership:
         is_member: bool,
     ) -> None:
         self.control = control
-        self.contact = Contact()
+        self._calls = Calls()
         self.map_received = 0.0
         self._machine = machine
         self._intervals = intervals
@@ -83,9 +83,12 @@ class Membership:
         self._hurry = asyncio.Event()
         self._place = asyncio.Lock()  # nobody registers while we leave
         self._left = asyncio.Event()
-        self._failing: set[str] = set()  # which calls
-        self._faults: set[str] = set()  # the kinds of fault that were said since all was well
         self._question: asyncio.Timeout | None = None
+
+    @property
+    def contact(self) -> Contact:
+        """How it stands with the server."""
+        return self._calls.contact
 
     def announce(self) -> None:
         """This machine may have changed, or its network: tell the server, and do not wait until a retry is due."""
@@ -121,6 +124,10 @@ class Membership:
         with contextlib.suppress(MeshError):  # a server that does not hear it calls us offline before long
             await self.leave()
         return self._left.is_set()
+
+    async def _has_left(self) -> bool:
+        async with self._place:  # while we leave, that is not known yet
+            return self._left.is_set()
 
     async def _register(self) -> None:
         async with self._place:
@@ -175,7 +182,7 @@ class Membership:
         while True:
             have = self._map
             # After a fault the answer shall come at once, since it tells that all is well again.
-            wait = 0 if _MAP in self._failing else max(1, min(api.MAX_WAIT_SECONDS, int(self._intervals.sync)))
+            wait = 0 if self._calls.fails(_MAP) else max(1, min(api.MAX_WAIT_SECONDS, int(self._intervals.sync)))
             try:
                 async with asyncio.timeout(None) as self._question:
                     update = await self.control.map(api.Since(have.epoch, have.revision) if have else None, wait)
@@ -209,9 +216,11 @@ class Membership:
                 if not self._is_member and isinstance(error, (ServerRefused, ServerKeyChanged)):
                     raise
                 is_forgotten = isinstance(error, NotRegistered)
+                if is_forgotten and await self._has_left():
+                    return
                 failures, forgotten = failures + 1, forgotten + is_forgotten
                 if is_forgotten and forgotten == 1:
-                    self._failing.discard(what)
+                    self._calls.answered(what)
                     log.info("the server does not know this machine any more, registering again")
                 else:
                     self._note_failure(what, error)
@@ -223,22 +232,16 @@ class Membership:
                 return
 
     def _note_failure(self, what: str, error: MeshError) -> None:
-        self._failing.add(what)
-        self.contact.failed(str(error), self._clock(), kind=error.code)
-        if error.code not in self._faults:
-            self._faults.add(error.code)
+        if self._calls.failed(what, str(error), self._clock(), error.code):
             log.warning("%s; trying again%s", error, ", the tunnels stay" if self._is_member else "")
             self._on_trouble()
 
     def _note_success(self, what: str) -> None:
-        """All is well only when nothing fails any more: one of our connections may work while another does not."""
-        self._failing.discard(what)
-        if self._failing:
-            self.announce()  # so that what still fails is tried again at once
-        elif self.contact.succeeded(self._clock()):
-            self._faults.clear()
+        if self._calls.succeeded(what, self._clock()):
             log.info("the server answers again server=%s", self.control.http.dialer.server)
             self._ask_again()
+        elif self._calls.is_failing:
+            self.announce()  # so that what still fails is tried again at once
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but no longer than until `announce`."""

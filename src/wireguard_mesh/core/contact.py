@@ -43,3 +43,46 @@ class Contact:
             self.since = now.wall
         self.problem, self._kind = problem, kind
         return news
+
+
+class Calls:
+    """Several kinds of call to one other side: all is well only when none fails any more.
+
+    One of the connections may work while another does not; that is no end of the fault, and no news each time.
+    """
+
+    __slots__ = ("_failing", "_said", "contact")
+
+    def __init__(self) -> None:
+        self.contact = Contact()
+        self._failing: set[str] = set()
+        self._said: set[str] = set()
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether any call failed last."""
+        return bool(self._failing)
+
+    def fails(self, call: str) -> bool:
+        """Whether this call failed last."""
+        return call in self._failing
+
+    def failed(self, call: str, problem: str, now: Instant, kind: str) -> bool:
+        """Note a failure. True if it is news: the first of its kind since all was well."""
+        self._failing.add(call)
+        self.contact.failed(problem, now, kind)
+        is_news = kind not in self._said
+        self._said.add(kind)
+        return is_news
+
+    def answered(self, call: str) -> None:
+        """Note that the other side answered, if not as it was asked to."""
+        self._failing.discard(call)
+
+    def succeeded(self, call: str, now: Instant) -> bool:
+        """Note a success. True if with it all is well again."""
+        self._failing.discard(call)
+        if self._failing:
+            return False
+        self._said.clear()
+        return self.contact.succeeded(now)
