@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.core.samples import public_key
-from wireguard_mesh.core.nonces import GENERATION_SECONDS, Nonces, Replayed
+from wireguard_mesh.core.nonces import FAIR_SHARE, GENERATION_SECONDS, Nonces, Replayed
 from wireguard_mesh.core.ratelimit import RateLimited
 
 ANN, BOB = public_key(1), public_key(2)
@@ -43,6 +43,19 @@ def test_one_key_cannot_use_the_memory_of_the_others() -> None:
         nonces.use(ANN, "3", 100.0)
     assert caught.value.retry_after == GENERATION_SECONDS - 100
     nonces.use(BOB, "3", 100.0)
+
+
+def test_a_few_busy_keys_leave_the_others_their_share() -> None:
+    nonces = Nonces(0.0, max_per_key=100, max_nonces=200)
+    for turn in range(100):
+        nonces.use(ANN, f"{turn}", 0.0)
+    with pytest.raises(RateLimited):
+        nonces.use(ANN, "more", 0.0)
+    for turn in range(FAIR_SHARE):
+        nonces.use(BOB, f"{turn}", 0.0)
+    with pytest.raises(RateLimited):
+        nonces.use(BOB, "more", 0.0)
+    nonces.use(public_key(3), "1", 0.0)
 
 
 def test_all_together_are_bounded() -> None:

@@ -17,7 +17,8 @@ from wireguard_mesh.protocol.signatures import MAX_SKEW_SECONDS
 CLOCK_TOLERANCE_SECONDS: Final = 30  # set back further, the caller must have requests signed for a new instance
 GENERATION_SECONDS: Final = 2 * MAX_SKEW_SECONDS + CLOCK_TOLERANCE_SECONDS
 MAX_PER_KEY: Final = 4096  # a generation: 27 requests a second
-MAX_NONCES: Final = 400_000  # some 30 MB; 10,000 peers at 20 requests a minute each
+MAX_NONCES: Final = 400_000  # some 30 MB; 10,000 peers at 16 requests a minute each
+FAIR_SHARE: Final = 40  # a key's, once half of them are used: so a few keys cannot use up what all need
 
 
 class Replayed(NotPermitted):
@@ -47,7 +48,9 @@ class Nonces:
         if token in self._newer or token in self._older:
             raise Replayed("this request was made before", "sign each request anew")
         count = self._counts.get(key, 0)
-        if count >= self._max_per_key or len(self._newer) >= self._max_nonces:
+        is_scarce = len(self._newer) >= self._max_nonces // 2
+        limit = min(self._max_per_key, FAIR_SHARE) if is_scarce else self._max_per_key
+        if count >= limit or len(self._newer) >= self._max_nonces:
             wait = max(1.0, self._turned + GENERATION_SECONDS - now)
             raise RateLimited("too many requests", "wait a little", retry_after=wait)
         self._newer.add(token)

@@ -13,6 +13,8 @@ from wireguard_mesh.model.errors import Unavailable
 
 REGISTRATION_BURST: Final = 1000
 REGISTRATION_RATE: Final = 50.0
+CHANGE_BURST: Final = 20  # a roaming machine changes its endpoints often for a while
+CHANGE_RATE: Final = 0.1
 MAX_SOURCES: Final = 10_000
 _SITE_PREFIX: Final = 64  # what one subscriber has at least (RFC 6177): its addresses are one source
 
@@ -39,7 +41,14 @@ class RateLimiter:
     `burst` and `rate` 0: no limit.
     """
 
-    def __init__(self, burst: float, rate: float, max_sources: int = MAX_SOURCES) -> None:
+    def __init__(
+        self,
+        burst: float,
+        rate: float,
+        max_sources: int = MAX_SOURCES,
+        what: str = "too many registrations from this address",
+    ) -> None:
+        self._what = what
         self._burst = burst
         self._rate = rate
         self._max_sources = max_sources
@@ -59,7 +68,7 @@ class RateLimiter:
         bucket.filled = now
         if bucket.tokens < 1:
             wait = (1 - bucket.tokens) / self._rate
-            raise RateLimited("too many registrations from this address", "wait a little", retry_after=wait)
+            raise RateLimited(self._what, "wait a little", retry_after=wait)
         bucket.tokens -= 1
 
 

@@ -100,6 +100,12 @@ def heartbeat_changes(record: Record, command: Heartbeat) -> bool:
     return _after_heartbeat(record, command) != record
 
 
+def says_anew(record: Record, command: Register | Heartbeat) -> bool:
+    """Whether a peer says something else of itself than it did, which all others are told."""
+    after = _after_heartbeat(record, command) if isinstance(command, Heartbeat) else _after_register(record, command)
+    return msgspec.structs.replace(after.peer, online=record.peer.online) != record.peer
+
+
 def _after_heartbeat(record: Record, command: Heartbeat) -> Record:
     _check_signed(record, command.signed)
     peer = msgspec.structs.replace(
@@ -109,6 +115,24 @@ def _after_heartbeat(record: Record, command: Heartbeat) -> Record:
         exit_node=record.peer.exit_node if command.exit_node is None else command.exit_node,
     )
     return msgspec.structs.replace(record, peer=peer, signed=record.signed or command.signed)
+
+
+def _after_register(record: Record, command: Register) -> Record:
+    _check_signed(record, command.signed)
+    peer = msgspec.structs.replace(
+        record.peer,
+        hostname=command.hostname,
+        os=command.os,
+        exit_node=command.exit_node,
+        endpoints=record.peer.endpoints if command.endpoints is None else command.endpoints,
+        online=True,
+    )
+    return msgspec.structs.replace(
+        record,
+        peer=peer,
+        signed=record.signed or command.signed,
+        version=record.version if command.version is None else command.version,
+    )
 
 
 def _check_signed(record: Record, signed: bool) -> None:
@@ -172,23 +196,7 @@ class _Draft:
         record = self._records.get(command.public_key)
         if record is None:
             return self._join(command)
-        _check_signed(record, command.signed)
-        peer = msgspec.structs.replace(
-            record.peer,
-            hostname=command.hostname,
-            os=command.os,
-            exit_node=command.exit_node,
-            endpoints=record.peer.endpoints if command.endpoints is None else command.endpoints,
-            online=True,
-        )
-        return self._put(
-            msgspec.structs.replace(
-                record,
-                peer=peer,
-                signed=record.signed or command.signed,
-                version=record.version if command.version is None else command.version,
-            )
-        )
+        return self._put(_after_register(record, command))
 
     def _join(self, command: Register) -> Record:
         if not command.allocate:

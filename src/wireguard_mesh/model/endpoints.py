@@ -25,9 +25,9 @@ class Endpoint:
 
     def __init__(self, address: Address, port: int) -> None:
         if not 1 <= port <= MAX_PORT:
-            raise InvalidValue(f"an endpoint's port is 1 to {MAX_PORT}, not {port}")
-        if address.is_unspecified or address.is_multicast:
-            raise InvalidValue(f"{address} is no address of one machine", _EXAMPLES)
+            raise InvalidValue(f"an endpoint's port is 1 to {MAX_PORT}", _EXAMPLES)
+        if address.is_unspecified or address.is_multicast or _leads_nowhere(address):
+            raise InvalidValue("that is no address of one machine", _EXAMPLES)
         if isinstance(address, IPv6Address) and address.scope_id:
             raise InvalidValue("an endpoint names no interface: link-local addresses mean nothing elsewhere", _EXAMPLES)
         object.__setattr__(self, "address", address)
@@ -65,3 +65,9 @@ class Endpoint:
 
     def __repr__(self) -> str:
         return f"Endpoint({self})"
+
+
+def _leads_nowhere(address: Address) -> bool:
+    if isinstance(address, IPv6Address):
+        return address.ipv4_mapped is not None  # to be written as the IPv4 address that it is
+    return address.is_reserved  # 240.0.0.0/4 with 255.255.255.255; RFC 1112 section 4
