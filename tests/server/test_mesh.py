@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.core.samples import public_key
 from tests.server.conftest import START, Server
+from wireguard_mesh.core.ratelimit import CHANGE_BURST
 from wireguard_mesh.core.registry import Heartbeat
 from wireguard_mesh.core.snapshot import Changes
 from wireguard_mesh.model.errors import NotFound, Unavailable
@@ -158,8 +159,25 @@ async def test_one_peer_s_polls_are_few_and_the_oldest_is_answered(server: Serve
     assert not gone
 
 
+async def test_a_peer_that_changes_without_end_is_limited_and_one_that_only_lives_is_not(server: Server) -> None:
+    def names() -> Iterator[str]:
+        return (f"name-{turn}" for turn in range(CHANGE_BURST + 1))
+
+    await server.join(ANN)
+    await server.join(BOB)
+    codes = [(await server.signed(ANN, "POST", "/v1/register", {"hostname": name})).status_code for name in names()]
+    assert codes == [200] * CHANGE_BURST + [429]
+    endpoint = {"endpoints": ["192.0.2.1:51820"]}
+    assert (await server.signed(ANN, "POST", "/v1/heartbeat", endpoint)).status_code == 429
+    for _ in range(CHANGE_BURST + 1):
+        assert (await server.signed(ANN, "POST", "/v1/heartbeat", {})).status_code == 200
+    assert (await server.signed(BOB, "POST", "/v1/heartbeat", endpoint)).status_code == 200
+    await sweep_for(server, 130)
+    assert (await server.signed(ANN, "POST", "/v1/heartbeat", {})).status_code == 200  # being back is no change
+
+
 async def test_comings_and_goings_are_logged_once(server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "wireguard_mesh.server.mesh")
+    caplog.set_level(logging.INFO, "wireguard_mesh.server.journal")
     joined = await server.join(ANN)
     await server.join(ANN)
     await sweep_for(server, 140)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from tests.core.samples import public_key
 from tests.server.conftest import Server
@@ -48,6 +49,19 @@ async def test_pieces_follow_their_peers(server: Server) -> None:
     await server.signed(2, "DELETE", "/v1/peer")
     assert renderer.peer_list("") == expected()
     assert renderer.peer_list("nobody") == expected()
+
+
+async def test_pieces_of_peers_that_left_are_forgotten_without_anybody_listing_all(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rendering, "_GONE_KEPT", 0)
+    renderer = Renderer(server.mesh)
+    await server.join(1)
+    for seed_of_peer in range(2, 6):
+        await server.join(seed_of_peer)
+        renderer.update(server.mesh.map(public_key(1), None))
+        await server.signed(seed_of_peer, "DELETE", "/v1/peer")
+    assert len(renderer._peers) <= 2
 
 
 def test_the_encoded_types_have_the_fields_of_the_protocol() -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from wireguard_mesh.core.changes import changes_since
 from wireguard_mesh.core.liveness import Liveness
-from wireguard_mesh.core.ratelimit import RateLimiter, source_of
+from wireguard_mesh.core.ratelimit import CHANGE_BURST, CHANGE_RATE, RateLimiter, source_of
 from wireguard_mesh.core.registry import (
     PEER_ID_RANDOM_LENGTH,
     Heartbeat,
@@ -19,6 +19,7 @@ from wireguard_mesh.core.registry import (
     MarkOffline,
     Register,
     heartbeat_changes,
+    says_anew,
 )
 from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.endpoints import Address, Endpoint
@@ -27,6 +28,7 @@ from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import Hostname
 from wireguard_mesh.protocol.api import MapUpdate, Since, UpdateKind
 from wireguard_mesh.server.clock import Clock
+from wireguard_mesh.server.journal import Journal
 from wireguard_mesh.server.writer import MAX_BATCH, Writer
 from wireguard_mesh.store.store import Store
 
@@ -49,6 +51,8 @@ class Mesh:
         self._clock = clock
         self._flushed = clock.monotonic()
         self._flush_fails = False
+        self._changes = RateLimiter(CHANGE_BURST, CHANGE_RATE, what="this peer changes too often")
+        self._journal = Journal()
         writer.reloaded = self._watch_over_all
         self._polls: dict[PublicKey, list[Callable[[], None]]] = {}
 
@@ -78,23 +82,24 @@ class Mesh:
         allocate: bool = True,
     ) -> Record:
         """Join, or say anew what a machine is. Raises `NotPermitted`, `Exhausted`, `Unavailable`, `NotFound`."""
-        known = public_key in self.snapshot.records
-        record = await self._writer.submit(
-            Register(
-                public_key=public_key,
-                signed=signed,
-                hostname=hostname,
-                os=os_name,
-                exit_node=exit_node,
-                random=os.urandom(PEER_ID_RANDOM_LENGTH),
-                endpoints=endpoints,
-                version=version,
-                allocate=allocate,
-            )
+        command = Register(
+            public_key=public_key,
+            signed=signed,
+            hostname=hostname,
+            os=os_name,
+            exit_node=exit_node,
+            random=os.urandom(PEER_ID_RANDOM_LENGTH),
+            endpoints=endpoints,
+            version=version,
+            allocate=allocate,
         )
+        known = self.snapshot.records.get(public_key)
+        if known is not None:
+            self._limit_changes(known, command)
+        record = await self._writer.submit(command)
         self._liveness.heard(public_key, self._clock.monotonic(), self._clock.wall())
-        if not known:
-            _log_peer("peer joined", record)
+        if known is None:
+            self._journal.note("peer joined", record, self._clock.monotonic())
         return record
 
     async def heartbeat(self, command: Heartbeat) -> None:
@@ -104,16 +109,22 @@ class Mesh:
         """
         record = self.snapshot.record(command.public_key)
         if heartbeat_changes(record, command):
+            self._limit_changes(record, command)
             after = await self._writer.submit(command)
             if not record.peer.online:
-                _log_peer("peer is back", after)
+                self._journal.note("peer is back", after, self._clock.monotonic())
         self._liveness.heard(command.public_key, self._clock.monotonic(), self._clock.wall())
 
     async def leave(self, public_key: PublicKey, *, signed: bool) -> None:
         """A peer goes for good. Raises `NotFound`, `NotPermitted`, `Unavailable`."""
         record = await self._writer.submit(Leave(public_key=public_key, signed=signed))
         self._liveness.forget(public_key)
-        _log_peer("peer left", record)
+        self._journal.note("peer left", record, self._clock.monotonic())
+
+    def _limit_changes(self, record: Record, command: Register | Heartbeat) -> None:
+        # Each is written, and wakes all who wait for news.
+        if says_anew(record, command):
+            self._changes.take(record.peer.public_key, self._clock.monotonic())
 
     def map(self, public_key: PublicKey, since: Since | None) -> MapUpdate:
         """What changed for a peer. Raises `NotFound`."""
@@ -177,6 +188,7 @@ class Mesh:
         for start in range(0, len(late), MAX_BATCH):
             await asyncio.gather(*(self._take_offline(key, asked) for key in late[start : start + MAX_BATCH]))
         self._writer.probe()
+        self._journal.look(asked)
         if self._clock.monotonic() - self._flushed >= FLUSH_SECONDS:
             await self.flush()
 
@@ -202,14 +214,9 @@ class Mesh:
         try:
             record = await self._writer.submit(MarkOffline(public_key=key))
             if self._liveness.went_offline(key, asked):
-                _log_peer("peer is offline", record)
+                self._journal.note("peer is offline", record, asked)
             else:
                 # It was heard while the batch was written.
                 await self._writer.submit(Heartbeat(public_key=key, signed=record.signed))
         except MeshError as error:
             log.debug("not marked offline, the next sweep tries again: %s", error)
-
-
-def _log_peer(event: str, record: Record) -> None:
-    peer = record.peer
-    log.info("%s id=%s hostname=%s address=%s", event, peer.id, peer.hostname, peer.ipv4)

@@ -20,6 +20,8 @@ from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
 from wireguard_mesh.protocol.codec import encode
 from wireguard_mesh.server.mesh import Mesh
 
+_GONE_KEPT: Final = 100  # pieces of peers that left
+
 
 class _EncodedUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     # The fields of `MapUpdate`, with peers as text.
@@ -84,19 +86,22 @@ class Renderer:
         if self._order is None or self._order[0] is not snapshot:
             records = sorted(snapshot.records.values(), key=lambda record: record.number)
             self._order = (snapshot, [record.peer for record in records])
-            self._forget_those_gone(snapshot)
         return self._order[1]
 
-    def _forget_those_gone(self, snapshot: Snapshot) -> None:
+    def _forget_those_gone(self) -> None:
+        # Now and then: looking at all of them for each that left would cost more than they do.
+        records = self._mesh.snapshot.records
         for pieces in (self._peers, self._entries):
-            for key in [key for key in pieces if key not in snapshot.records]:
-                pieces.pop(key)
+            if len(pieces) > len(records) + _GONE_KEPT:
+                for key in [key for key in pieces if key not in records]:
+                    pieces.pop(key)
 
     def _peer(self, peer: Peer) -> msgspec.Raw:
         known = self._peers.get(peer.public_key)
         if known is not None and known[0] is peer:
             return known[1]
         text = msgspec.Raw(encode(peer))
+        self._forget_those_gone()
         self._peers[peer.public_key] = (peer, text)
         return text
 
@@ -106,5 +111,6 @@ class Renderer:
         if known is not None and known[0] is peer and known[1] == heard:
             return known[2]
         text = encode(seed.peer_entry(peer, heard))
+        self._forget_those_gone()
         self._entries[peer.public_key] = (peer, heard, text)
         return text
