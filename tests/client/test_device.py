@@ -12,7 +12,7 @@ from wireguard_mesh.core.engine import Engine
 from wireguard_mesh.core.exit_nodes import ExitPolicy
 from wireguard_mesh.core.wanted import Settings
 from wireguard_mesh.model.devices import BackendKind
-from wireguard_mesh.model.errors import Conflict, NotFound, Unavailable
+from wireguard_mesh.model.errors import Conflict, NotFound, Unavailable, Unsupported
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.peers import NetworkMap
 from wireguard_mesh.system.fake import FakeSystem
@@ -32,9 +32,17 @@ class Made:
 
     def __init__(self, settings: Settings = SETTINGS) -> None:
         self.engine, self.backend, self.system = Engine(settings), FakeBackend(), FakeSystem()
-        self.keeper = DeviceKeeper(self.engine, self._open, self.system, clock.now)
+        self.keeper = DeviceKeeper(self.engine, self.open, self.system, clock.now)
 
-    async def _open(self, _name: InterfaceName) -> Backend:
+    @classmethod
+    def over(cls, other: "Made", settings: Settings = SETTINGS) -> "Made":
+        """Another agent on the same machine."""
+        made = cls(settings)
+        made.backend, made.system = other.backend, other.system
+        made.keeper.system = other.system
+        return made
+
+    async def open(self, _name: InterfaceName) -> Backend:
         return self.backend
 
 
@@ -59,6 +67,93 @@ async def test_adopts_what_the_journal_says_is_ours_whatever_its_key() -> None:
     await made.keeper.reconcile()
     assert made.backend.devices[WG0].private_key == private_key(1)
     assert made.backend.count["create"] == 1
+
+
+async def test_what_somebody_made_in_place_of_ours_is_left_alone_until_it_is_gone() -> None:
+    made = Made()
+    await made.keeper.open()
+    made.engine.map_arrived(network_map(), clock.now())
+    await made.keeper.reconcile()
+    theirs = msgspec.structs.replace(made.backend.devices[WG0], private_key=private_key(7))
+    made.backend.devices[WG0] = theirs
+    made.system.replaced.add(WG0)
+    with pytest.raises(Conflict, match="not ours"):
+        await made.keeper.reconcile()
+    with pytest.raises(Conflict, match="not ours"):
+        await Made.over(made).keeper.open()
+    assert made.backend.devices[WG0] is theirs
+    made.backend.kill(WG0)
+    made.system.replaced.clear()
+    await made.keeper.reconcile()
+    assert made.backend.devices[WG0].private_key == private_key(1)
+
+    made.backend.devices[WG0] = theirs
+    made.system.replaced.add(WG0)
+    await made.keeper.remove()
+    assert made.backend.devices[WG0] is theirs
+    assert WG0 not in made.system.owned
+
+
+async def test_a_program_that_hangs_at_the_start_is_waited_for() -> None:
+    made = Made()
+    made.engine.map_arrived(network_map(2), clock.now())
+    made.backend.fail("read", Unavailable("it hangs"))
+    running = asyncio.create_task(made.keeper.run())
+    await until(lambda: made.keeper.problem == "it hangs")
+    made.keeper.wake()
+    await until(made.keeper.is_up.is_set)
+    running.cancel()
+
+
+async def test_exit_routing_that_cannot_be_set_keeps_nothing_else_from_being_set() -> None:
+    heard: list[bool] = []
+    made = Made(msgspec.structs.replace(SETTINGS, offers_exit_node=True))
+    made.keeper = DeviceKeeper(
+        made.engine, made.open, made.system, clock.now, lambda: heard.append(made.keeper.forwards)
+    )
+    made.system.exit_fault = Unsupported("nft is not installed")
+    made.engine.map_arrived(network_map(2), clock.now())
+    await made.keeper.open()
+    await made.keeper.reconcile()
+    assert made.keeper.is_up.is_set()
+    assert made.keeper.problem == "nft is not installed"
+    assert not made.keeper.forwards
+
+    made.system.exit_fault = None
+    made.keeper.wake(host_changed=True)
+    await made.keeper.reconcile()
+    assert heard == [True]
+    assert not made.keeper.problem
+    made.system.exit_fault = Unsupported("nft is not installed")
+    made.keeper.wake(host_changed=True)
+    await made.keeper.reconcile()
+    assert heard == [True, False]
+
+
+async def test_exit_routing_is_looked_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wireguard_mesh.client.device._HOST_CHECK", 0.0)
+    made = Made()
+    await made.keeper.open()
+    made.engine.map_arrived(network_map(2), clock.now())
+    await made.keeper.reconcile()
+    await made.keeper.reconcile()
+    assert made.system.count["apply"] == 1
+    made.engine.configure(msgspec.structs.replace(SETTINGS, offers_exit_node=True))
+    await made.keeper.reconcile()
+    await made.keeper.reconcile()
+    assert made.system.count["apply"] == 3
+
+
+async def test_an_exit_node_whose_agent_starts_anew_is_offered_on() -> None:
+    made = Made(msgspec.structs.replace(SETTINGS, offers_exit_node=True))
+    await made.keeper.expect_forwarding()
+    assert not made.keeper.forwards
+    made.engine.map_arrived(network_map(2), clock.now())
+    await made.keeper.open()
+    await made.keeper.reconcile()
+    again = Made.over(made, made.engine.settings)
+    await again.keeper.expect_forwarding()
+    assert again.keeper.forwards
 
 
 async def test_a_second_turn_changes_nothing() -> None:
@@ -185,5 +280,8 @@ async def test_the_exit_nodes_trouble_is_said_once(caplog: pytest.LogCaptureFixt
     made.engine.map_arrived(network_map(2, 3, exit_node=2), clock.now())
     await made.keeper.reconcile()
     said = [record.getMessage() for record in caplog.records if "exit node" in record.getMessage()]
-    assert said == ["exit node: no peer is called host-2", "exit node: in order again"]
+    assert [text.partition(",")[0] for text in said] == [
+        "exit node: no peer is called host-2",
+        "exit node: in order again",
+    ]
     assert made.backend.devices[WG0].peers[public_key(2)].allowed_ips > frozenset(peer(2).addresses)

@@ -8,6 +8,7 @@ from wireguard_mesh.client.state import ClientState, StateFolder
 from wireguard_mesh.client.teardown import leave, offline_status, remove_socket, take_down
 from wireguard_mesh.model.devices import DeviceChange, PeerChange
 from wireguard_mesh.model.errors import Conflict, Unavailable, Unsupported
+from wireguard_mesh.model.hosts import WantedHost
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.peers import NetworkMap
 from wireguard_mesh.model.servers import ServerAddress
@@ -23,6 +24,7 @@ STATE = ClientState(
     server_public_key=public_key(9),
     assigned_ip=peer(1).ipv4,
 )
+HOST = WantedHost(interface=WG0, mtu=1420, addresses=frozenset(), routes=frozenset())
 MAP = NetworkMap(epoch="e", revision=3, network=NETWORK, me=peer(1), peers={public_key(2): peer(2)})
 
 
@@ -45,6 +47,7 @@ async def test_takes_down_what_has_our_key(backend: FakeBackend) -> None:
 async def test_takes_down_what_the_journal_says_is_ours_without_any_identity(backend: FakeBackend) -> None:
     system = FakeSystem()
     await system.prepare(WG0)
+    await system.apply(HOST)
     assert await take_down(WG0, None, backend, system)
     assert not backend.devices
 
@@ -75,6 +78,27 @@ async def test_what_is_not_ours_is_left_alone(backend: FakeBackend) -> None:
     system.interfaces.add(WG0)
     with pytest.raises(Conflict, match="not ours"):
         await take_down(WG0, STATE, FakeBackend(), system)
+
+
+async def test_what_somebody_made_in_place_of_ours_is_left_alone(backend: FakeBackend) -> None:
+    system = FakeSystem()
+    await system.prepare(WG0)
+    await system.apply(HOST)
+    system.replaced.add(WG0)
+    with pytest.raises(Conflict, match="not ours"):
+        await take_down(WG0, ClientState(private_key=private_key(5)), backend, system)
+    assert WG0 in backend.devices
+    assert WG0 not in system.owned, "what was set beside the interface is undone"
+
+
+async def test_takes_down_a_device_whose_program_hangs(backend: FakeBackend) -> None:
+    system = FakeSystem()
+    system.interfaces.add(WG0)
+    await system.prepare(WG0)
+    await system.apply(HOST)
+    backend.fail("read", Unavailable("it hangs"), times=2)
+    assert await take_down(WG0, STATE, backend, system)
+    assert not backend.devices
 
 
 def test_removes_a_dead_agents_socket(tmp_path: Path) -> None:

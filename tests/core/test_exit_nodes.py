@@ -99,15 +99,22 @@ def test_a_named_peer_that_vanishes_leaks_nothing() -> None:
     assert "offers no exit node" in unwilling.problem
 
 
-def test_a_name_that_never_was_there_cuts_nobody_off() -> None:
-    assert not decide(ExitPolicy.parse("host-9"), node(3)).routed
+@pytest.mark.parametrize("members", [(), (peer(9),), (node(3),), (node(9, online=False),)])
+def test_who_names_an_exit_node_never_goes_out_by_another_way(members: tuple[Peer, ...]) -> None:
+    """An agent that has just started knows of no decision before; see also the twins below."""
+    decision = decide(ExitPolicy.parse("host-9"), *members)
+    assert decision.routed
+    assert decision.key in {None, public_key(9)}
+    assert "no internet" in decision.problem
+    assert "-use-exit-node off" in decision.problem
 
 
 def test_a_name_of_two_is_nobodys_unless_one_is_in_use() -> None:
     twins = node(3, hostname="gate"), node(4, hostname="gate")
     policy = ExitPolicy.parse("gate")
     unclear = decide(policy, *twins)
-    assert not unclear.routed
+    assert unclear.routed
+    assert unclear.key is None
     assert "use the id" in unclear.problem
     assert decide(policy, *twins, current=through(4)) == through(4)
 

@@ -19,6 +19,10 @@ def internet(lab: Lab) -> Iterator[Internet]:
         yield made
 
 
+def _goes_out(internet: Internet) -> bool:
+    return internet.laptop.run("ping", "-c1", "-W1", internet.web.host.ipv4, check=False).returncode == 0
+
+
 def test_traffic_leaves_at_the_exit_node_until_down(internet: Internet) -> None:
     untouched = network_state(internet.laptop), network_state(internet.exit_host)
     assert internet.web.sees_both(internet.laptop) == internet.home
@@ -51,3 +55,42 @@ def test_by_default_a_client_takes_the_exit_node_that_is_there(internet: Interne
     assert exit_node.addresses()
     Client(internet.laptop, internet.server)
     assert internet.until_exit() == internet.exit
+
+
+def test_who_names_an_exit_node_goes_out_by_no_other_way(internet: Internet) -> None:
+    exit_node = Client(internet.exit_host, internet.server, "-exit-node")
+    assert exit_node.addresses()
+    laptop = Client(internet.laptop, internet.server, "-use-exit-node", exit_node.name)
+    assert laptop.addresses()
+    assert internet.until_exit() == internet.exit
+
+    exit_node.host.run("vpn-client", "set", "-no-exit-node")
+    laptop.process.wait_for("no internet", timeout=20)
+    assert not _goes_out(internet)
+    # A new agent knows nothing of what was before.
+    laptop.process.kill()
+    laptop.start().wait_for("no internet", timeout=20)
+    assert not _goes_out(internet)
+    laptop.host.run("vpn-client", "set", "-use-exit-node", "off")
+    assert unanswered(internet.laptop, [internet.web.host.ipv4]) == []
+    assert internet.web.sees_both(internet.laptop) == internet.home
+
+
+def test_exit_routing_that_somebody_removes_is_made_again(internet: Internet) -> None:
+    exit_node = Client(internet.exit_host, internet.server, "-exit-node")
+    assert exit_node.addresses()
+    assert Client(internet.laptop, internet.server).addresses()
+    assert internet.until_exit() == internet.exit
+    internet.laptop.run("ip", "rule", "delete", "table", "51820")
+    assert internet.until_exit() == internet.exit
+
+
+def test_who_cannot_forward_is_no_exit_node(internet: Internet) -> None:
+    exit_node = Client(internet.exit_host, internet.server)
+    laptop = Client(internet.laptop, internet.server)
+    assert laptop.ping(*exit_node.addresses()) == []
+    internet.exit_host.run("sh", "-c", 'mount --bind /bin/false "$(command -v nft)"')
+    internet.exit_host.run("vpn-client", "set", "-exit-node")
+    exit_node.process.wait_for("exit node: nft", timeout=20)
+    assert exit_node.name not in internet.laptop.run("vpn-client", "exit-node", "list").stdout
+    assert internet.web.sees_both(internet.laptop) == internet.home

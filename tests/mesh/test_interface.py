@@ -85,3 +85,23 @@ def test_only_one_agent_runs_for_an_interface(mesh: Mesh) -> None:
     assert "Traceback" not in second.output()
     assert first.running
     assert client.addresses()
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_what_somebody_makes_in_place_of_ours_is_left_alone(mesh: Mesh, is_running: bool) -> None:
+    (client,) = mesh.join("one")
+    host = client.host
+    if not is_running:
+        client.process.kill()
+    host.kill("wireguard-go")
+    # As quick as a person cannot be, lest the agent be first.
+    theirs = 'wireguard-go "$1" && wg genkey | wg set "$1" private-key /dev/stdin fwmark 77'
+    host.run("sh", "-c", f'until ({theirs}) 2>/dev/null; do ip link delete "$1"; done', "sh", INTERFACE)
+    before = host.run("wg", "show", "all", "dump").stdout
+    if is_running:
+        client.process.wait_for("is not ours", timeout=20)
+    else:
+        assert client.start().wait(20) != 0
+        assert "is not ours" in client.process.output()
+    host.run("vpn-client", "down", check=False)
+    assert host.run("wg", "show", "all", "dump").stdout == before

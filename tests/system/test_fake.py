@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from tests.system.hosts import MEMBER, WG0
+from tests.system.hosts import EXIT_NODE, MEMBER, WG0
 from wireguard_mesh.model.errors import Conflict, NotFound, Unavailable
 from wireguard_mesh.model.hosts import LocalAddress
 from wireguard_mesh.model.names import InterfaceName
@@ -17,14 +17,19 @@ async def test_it_keeps_what_is_applied_until_it_is_undone() -> None:
     system = FakeSystem()
     seam: System = system
     await seam.prepare(WG0)
-    assert await seam.owns(WG0)
-    await seam.apply(MEMBER)
+    assert await seam.owns(WG0, has_key=False)
+    assert not await seam.owns(WG0, has_key=True)
+    assert await seam.apply(MEMBER) is None
+    assert await seam.owns(WG0, has_key=True)
     assert system.applied == {WG0: MEMBER}
-    await seam.undo(WG0)
-    await seam.undo(WG0)
+    system.exit_fault = Unavailable("no nft")
+    assert await seam.apply(MEMBER) is None
+    assert await seam.apply(EXIT_NODE) is system.exit_fault
+    assert await seam.undo(WG0)
+    assert not await seam.undo(WG0)
     assert not system.applied
-    assert not await seam.owns(WG0)
-    assert system.count == {"prepare": 1, "apply": 1, "undo": 2}
+    assert not await seam.owns(WG0, has_key=False)
+    assert system.count == {"prepare": 1, "apply": 3, "undo": 2}
     await seam.close()
     assert system.closed
 

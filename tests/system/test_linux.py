@@ -29,6 +29,7 @@ from tests.system.hosts import (
 )
 from wireguard_mesh.model.errors import Conflict, NotFound, Unsupported
 from wireguard_mesh.model.hosts import WantedHost
+from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.netlink.connection import NetlinkConnection
 from wireguard_mesh.system import firewall, sysctl
 from wireguard_mesh.system.journal import Journal
@@ -96,9 +97,9 @@ async def test_undo_by_another_run_leaves_the_host_as_it_was(host: Host, tmp_pat
     await system.apply(wanted)
     await system.close()
     later = LinuxSystem(tmp_path)
-    assert await later.owns(WG0)
+    assert await later.owns(WG0, has_key=True)
     await later.undo(WG0)
-    assert not await later.owns(WG0)
+    assert not await later.owns(WG0, has_key=False)
     addresses = tool("ip", "address", "show", "wg0")
     assert "10.100" not in addresses
     assert "fd01" not in addresses
@@ -260,7 +261,7 @@ def test_after_sigkill_at_any_moment_another_run_undoes_everything(host: Host, t
 async def _undo(directory: Path) -> None:
     system = LinuxSystem(directory)
     await system.undo(WG0)
-    assert not await system.owns(WG0)
+    assert not await system.owns(WG0, has_key=False)
     await system.close()
 
 
@@ -300,8 +301,9 @@ async def test_without_the_interface_it_says_so(host: Host, tmp_path: Path) -> N
     with pytest.raises(NotFound, match="wg0"):
         await system.apply(MEMBER)
     await system.prepare(WG0)
-    assert await system.owns(WG0)
-    await system.undo(WG0)
+    assert await system.owns(WG0, has_key=False)
+    assert await system.undo(WG0)
+    assert not await system.undo(WG0)
     add_interface()
     assert await system.exists(WG0)
     await system.close()
@@ -312,8 +314,10 @@ async def test_without_nft_it_names_the_package(host: Host, tmp_path: Path, monk
     add_interface()
     monkeypatch.setattr(firewall, "PROGRAM", "no-such-nft")
     system = LinuxSystem(tmp_path)
-    with pytest.raises(Unsupported, match="apt-get install nftables"):
-        await system.apply(EXIT_NODE)
+    fault = await system.apply(EXIT_NODE)
+    assert isinstance(fault, Unsupported)
+    assert "apt-get install nftables" in str(fault)
+    assert "10.100.0.7/16" in tool("ip", "address", "show", "wg0"), "the mesh itself needs no firewall"
     assert sysctl.read("net/ipv4/ip_forward") == "0", "nothing is forwarded without the firewall"
     await system.undo(WG0)
     assert state() == before
@@ -374,10 +378,89 @@ async def test_path_mtu_is_that_of_the_uplink_though_the_tunnel_has_the_default_
 async def test_a_broken_journal_is_put_aside(host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "wg0.journal.json").write_text('{"format": 1, "interf')
     system = LinuxSystem(tmp_path)
-    assert not await system.owns(WG0)
-    assert not await system.owns(WG0)
+    assert not await system.owns(WG0, has_key=False)
+    assert not await system.owns(WG0, has_key=False)
     assert caplog.text.count("put aside") == 1
     assert (tmp_path / "wg0.journal.json.broken").exists()
     delete_interface()
     assert not Journal(tmp_path, WG0).exists
     await system.close()
+
+
+async def test_an_interface_of_that_name_that_somebody_made_anew_is_not_ours(host: Host, tmp_path: Path) -> None:
+    add_interface()
+    system = LinuxSystem(tmp_path)
+    await system.prepare(WG0)
+    assert not await system.owns(WG0, has_key=True), "nobody knows yet who made it"
+    await system.apply(EXIT_USER)
+    assert await system.owns(WG0, has_key=True)
+    delete_interface()
+    add_interface()
+    tool("ip", "address", "add", "10.100.0.7/16", "dev", WG0)
+    later = LinuxSystem(tmp_path)
+    assert not await later.owns(WG0, has_key=True)
+    assert not await later.owns(WG0, has_key=False)
+    # What was set beside it is undone; what looks like ours on it is theirs.
+    assert await later.undo(WG0)
+    assert "10.100.0.7/16" in tool("ip", "address", "show", WG0)
+    assert "fwmark" not in tool("ip", "rule")
+    await system.close()
+    await later.close()
+
+
+async def test_what_others_removed_is_made_again(host: Host, tmp_path: Path) -> None:
+    add_interface()
+    system = LinuxSystem(tmp_path)
+    await system.apply(BOTH)
+    before = [tool(*command.split()) for command in _SHOWN]
+    for harm in ("ip rule del table 51820", "ip -6 rule del table 51820", "nft flush ruleset"):
+        tool(*harm.split())
+    sysctl.write("net/ipv4/ip_forward", "0")
+    assert await system.apply(BOTH) is None
+    assert [tool(*command.split()) for command in _SHOWN] == before
+    assert sysctl.read("net/ipv4/ip_forward") == "1"
+    await system.undo(WG0)
+    await system.close()
+
+
+_SHOWN = ("ip rule", "ip -6 rule", "nft list ruleset")
+
+
+async def test_without_a_journal_the_firewalls_name_proves_it_ours(host: Host, tmp_path: Path) -> None:
+    before = state()
+    add_interface()
+    system = LinuxSystem(tmp_path / "one")
+    await system.apply(EXIT_USER)
+    await system.undo(WG0)
+    await firewall.load(firewall.ruleset(EXIT_NODE))
+    later = LinuxSystem(tmp_path / "other")
+    assert await later.undo(WG0)
+    assert state() == before
+    await system.close()
+    await later.close()
+
+
+async def test_two_meshes_have_a_table_each(host: Host, tmp_path: Path) -> None:
+    before = state()
+    other = msgspec.structs.replace(
+        EXIT_USER,
+        interface=InterfaceName("wg1"),
+        addresses=frozenset({ip_interface("10.200.0.7/16")}),
+        routes=frozenset({ip_network("10.200.0.0/16")}),
+    )
+    add_interface()
+    add_interface("wg1")
+    first, second = LinuxSystem(tmp_path), LinuxSystem(tmp_path)
+    await first.apply(EXIT_USER)
+    await second.apply(other)
+    await second.apply(other)
+    assert "default dev wg0" in tool("ip", "route", "show", "table", "51820")
+    assert "default dev wg1" in tool("ip", "route", "show", "table", "51821")
+    await first.undo(WG0)
+    assert "lookup 51821" in tool("ip", "rule")
+    assert "default dev wg1" in tool("ip", "route", "show", "table", "51821")
+    await second.undo(other.interface)
+    delete_interface("wg1")
+    assert state() == before
+    await first.close()
+    await second.close()

@@ -1,11 +1,12 @@
 """Single steps: twice is once, and what is gone is no error."""
 
+import socket
 from collections.abc import Iterator
 
 import pytest
 
 from lab.lab import Lab
-from tests.system.hosts import EXIT_NODE, WG0, add_interface, delete_interface, inside, tool
+from tests.system.hosts import EXIT_NODE, WG0, add_interface, inside, tool
 from wireguard_mesh.model.errors import NotFound
 from wireguard_mesh.netlink.rtnetlink import Rtnetlink
 from wireguard_mesh.system import firewall, sysctl
@@ -27,17 +28,23 @@ ENTRIES: tuple[Entry, ...] = (
 
 
 @pytest.fixture
-def steps(lab: Lab) -> Iterator[Steps]:
+def routing(lab: Lab) -> Iterator[Rtnetlink]:
     with inside(lab):
-        routing = Rtnetlink()
-        yield Steps(routing, WG0)
-        routing.close()
+        made = Rtnetlink()
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def steps(routing: Rtnetlink) -> Steps:
+    """The interface stands, and is ours."""
+    add_interface()
+    tool("ip", "link", "set", WG0, "up")
+    return Steps(routing, socket.if_nametoindex(WG0))
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
 async def test_make_and_undo_twice(steps: Steps, entry: Entry) -> None:
-    add_interface()
-    tool("ip", "link", "set", WG0, "up")
     for _ in range(2):
         await steps.make(entry)
         assert steps.stands(entry)
@@ -46,8 +53,8 @@ async def test_make_and_undo_twice(steps: Steps, entry: Entry) -> None:
         assert not steps.stands(entry)
 
 
-async def test_what_went_with_the_interface_is_undone_already(steps: Steps) -> None:
-    delete_interface()
+async def test_what_went_with_the_interface_is_undone_already(routing: Rtnetlink) -> None:
+    steps = Steps(routing, None)
     for entry in ENTRIES[:4]:
         assert not steps.stands(entry)
         await steps.undo(entry)

@@ -31,6 +31,7 @@ from wireguard_mesh.model.places import socket_path
 from wireguard_mesh.protocol.api import MAX_ENDPOINTS
 from wireguard_mesh.system.interface import LinkEvent, System
 
+_CANCEL_AGAIN: Final = 0.5  # seconds that a task may take to end
 LAST_MAP_AFTER: Final = 1.0  # seconds that a server may take before the mesh of the last run is put up
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Agent:
             clock=clock,
             started=clock().wall,
             engine=engine,
-            device=DeviceKeeper(engine, open_backend, system, clock),
+            device=DeviceKeeper(engine, open_backend, system, clock, self._forwarding_changed),
             membership=Membership(
                 Control(self._http, state.private_key, state.server_public_key, lambda: clock().wall),
                 self._describe,
@@ -76,12 +77,13 @@ class Agent:
         )
         try:
             await self._look_at_links()
+            await self.parts.device.expect_forwarding()
             await socket.open()
             async with asyncio.TaskGroup() as group:
                 work = [
                     group.create_task(coroutine)
                     for coroutine in (
-                        self._keep_device(),
+                        self.parts.device.run(),
                         self.parts.membership.run(),
                         self.parts.disk.run(),
                         self._watch_links(),
@@ -109,8 +111,11 @@ class Agent:
 
     async def _end_all(self, work: list[asyncio.Task[None]]) -> None:
         await self._end.wait()
-        for task in work:
-            task.cancel()
+        # Again if need be: Python's task group loses a cancellation that comes as one of its children fails.
+        while pending := [task for task in work if not task.done()]:
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=_CANCEL_AGAIN)
 
     async def _undo_start(self) -> None:
         """A start that failed leaves nothing behind; an interface that stood before does stay."""
@@ -121,11 +126,6 @@ class Agent:
                 log.warning("the interface could not be removed again: %s", error)
             if await self.parts.membership.withdraw():
                 self.parts.disk.forget()
-
-    async def _keep_device(self) -> None:
-        await self.parts.device.open()
-        log.debug("stage=interface")
-        await self.parts.device.run()
 
     async def _settle_in(self) -> None:
         await asyncio.sleep(LAST_MAP_AFTER)
@@ -199,7 +199,15 @@ class Agent:
             return await self._system.path_mtu(known[0]) if known else ETHERNET_MTU
 
     def _describe(self) -> Machine:
-        return msgspec.structs.replace(self.parts.machine, endpoints=self.parts.engine.published(MAX_ENDPOINTS))
+        machine = self.parts.machine
+        return msgspec.structs.replace(
+            machine,
+            endpoints=self.parts.engine.published(MAX_ENDPOINTS),
+            exit_node=machine.exit_node and self.parts.device.forwards,
+        )
+
+    def _forwarding_changed(self) -> None:
+        self.parts.membership.announce()
 
 
 def _say_who(me: Peer) -> None:

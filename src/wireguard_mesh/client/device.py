@@ -16,8 +16,9 @@ from wireguard_mesh.core.engine import Engine, Wanted
 from wireguard_mesh.core.plan import calls, plan
 from wireguard_mesh.core.wanted import tunnel_mtu
 from wireguard_mesh.model.devices import BackendKind, ObservedDevice
-from wireguard_mesh.model.errors import Conflict, MeshError, NotFound, NotPermitted, Unsupported
+from wireguard_mesh.model.errors import Conflict, MeshError, NotFound, NotPermitted, Unavailable, Unsupported
 from wireguard_mesh.model.hosts import WantedHost
+from wireguard_mesh.model.keys import PrivateKey
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.system.interface import System
 from wireguard_mesh.wireguard.interface import Backend
@@ -25,18 +26,34 @@ from wireguard_mesh.wireguard.interface import Backend
 OpenBackend = Callable[[InterfaceName], Awaitable[Backend]]
 
 _RETRY: Final = Backoff(first=0.5, longest=30.0)
+_HOST_CHECK: Final = 10.0  # seconds; others' firewalls are reloaded now and then, and ours goes with them
 _SETTLE: Final = 0.02  # seconds that a burst of changes in the host is gathered for
 
 log = logging.getLogger(__name__)
 
 
 class DeviceKeeper:
-    """One interface. `wake` says that something may have changed; `problem` is why it is not as wanted, or ""."""
+    """One interface. `wake` says that something may have changed; `problem` is why it is not as wanted, or "".
 
-    def __init__(self, engine: Engine, open_backend: OpenBackend, system: System, clock: Clock) -> None:
+    `on_forwarding` is called when `forwards`, whether this machine can carry others' traffic now, is another.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        open_backend: OpenBackend,
+        system: System,
+        clock: Clock,
+        on_forwarding: Callable[[], None] = lambda: None,
+    ) -> None:
         self.engine = engine
         self.system = system
         self.is_ours_to_remove = False
+        self.forwards = False
+        self._on_forwarding = on_forwarding
+        self._is_open = False
+        self._host_checked = float("-inf")
+        self._exit_fault = ""
         self._open_backend = open_backend
         self._backend: Backend | None = None
         self._is_removed = False
@@ -52,7 +69,7 @@ class DeviceKeeper:
     @property
     def problem(self) -> str:
         """Why the interface is not as wanted, or ""."""
-        return self._contact.problem
+        return self._contact.problem or self._exit_fault
 
     def wake(self, *, host_changed: bool = False) -> None:
         """Look again soon. `host_changed`: routes or addresses may not be as we set them."""
@@ -71,15 +88,27 @@ class DeviceKeeper:
         Raises `Conflict` for one that is not ours, `Unsupported` or `NotPermitted` if this machine cannot.
         """
         name = self.engine.settings.interface
-        backend = self._backend = await self._open_backend(name)
+        if self._backend is None:
+            self._backend = await self._open_backend(name)
+        backend = self._backend
         device = await backend.read(name)
         if device is None:
             await self._create(backend)
-            return
-        if not (device.private_key == self.engine.settings.private_key or await self.system.owns(name)):
-            raise _not_ours(name)
-        log.info("the interface stands already, its tunnels go on interface=%s peers=%d", name, len(device.peers))
-        self.engine.observed(device, self._clock())
+        else:
+            await self._check_ours(device)
+            log.info("the interface stands already, its tunnels go on interface=%s peers=%d", name, len(device.peers))
+            self.engine.observed(device, self._clock())
+        self._is_open = True
+        log.debug("stage=interface")
+
+    async def expect_forwarding(self) -> None:
+        """Before the start: an exit node whose agent starts anew has gone on forwarding, and is offered on."""
+        settings = self.engine.settings
+        self.forwards = settings.offers_exit_node and await self.system.owns(settings.interface, has_key=True)
+
+    async def _check_ours(self, device: ObservedDevice) -> None:
+        if not await is_ours(device, self.engine.settings.private_key, self.system):
+            raise _not_ours(device.name)
 
     async def _create(self, backend: Backend) -> None:
         name = self.engine.settings.interface
@@ -110,6 +139,8 @@ class DeviceKeeper:
     async def _reconcile_safely(self) -> float:
         """Seconds until it should be done again."""
         try:
+            if not self._is_open:
+                await self.open()
             await self.reconcile()
         except (MeshError, OSError) as error:
             if not self.is_up.is_set() and isinstance(error, (Conflict, NotPermitted, Unsupported)):
@@ -155,6 +186,8 @@ class DeviceKeeper:
             device = await backend.read(name)
         if device is None:
             raise NotFound(f"the interface {name} vanished as soon as it was made")
+        # Somebody may have taken it away, and made another of that name.
+        await self._check_ours(device)
         return device
 
     async def _apply(self, backend: Backend, device: ObservedDevice, wanted: Wanted) -> None:
@@ -165,13 +198,24 @@ class DeviceKeeper:
         if not call.is_empty:
             await backend.apply(device.name, call)
         self.engine.applied(wanted, self._clock())
-        if wanted.host != self._host:
-            await self.system.apply(wanted.host)
-            self._host = wanted.host
-        self._say_exit_problem(wanted.exit_node.problem)
+        await self._apply_host(wanted.host)
+        self._say_exit_problem(self._exit_fault or wanted.exit_node.problem)
         if not self.is_up.is_set():
             log.info("the mesh is up interface=%s peers=%d", device.name, len(wanted.device.peers))
             self.is_up.set()
+
+    async def _apply_host(self, host: WantedHost) -> None:
+        now = self._clock().monotonic
+        has_exit = host.exit_routing is not None or host.forwarding is not None
+        if host == self._host and not (has_exit and now - self._host_checked >= _HOST_CHECK):
+            return
+        fault = await self.system.apply(host)
+        self._host, self._host_checked = host, now
+        self._exit_fault = str(fault or "")
+        forwards = host.forwarding is not None and fault is None
+        if forwards != self.forwards:
+            self.forwards = forwards
+            self._on_forwarding()
 
     def _say_exit_problem(self, problem: str) -> None:
         if problem and problem != self._exit_problem:
@@ -184,15 +228,36 @@ class DeviceKeeper:
         """Take the interface away, and all that was set for it in the system; it is not made again."""
         async with self._one_at_a_time:
             self._is_removed = True
-            name = self.engine.settings.interface
-            await self.system.undo(name)
-            if self._backend is not None:
-                await self._backend.remove(name)
+            settings = self.engine.settings
+            is_foreign = await stands_foreign(settings.interface, settings.private_key, self._backend, self.system)
+            await self.system.undo(settings.interface)
+            if self._backend is not None and not is_foreign:
+                await self._backend.remove(settings.interface)
 
     async def close(self) -> None:
         """Let go of the backend. The interface stays."""
         if self._backend is not None:
             await self._backend.close()
+
+
+async def is_ours(device: ObservedDevice, private_key: PrivateKey | None, system: System) -> bool:
+    """Whether this device is one of ours: by its key, or because an agent of ours made the very interface."""
+    if device.private_key is not None and device.private_key == private_key:
+        return True
+    return await system.owns(device.name, has_key=device.private_key is not None)
+
+
+async def stands_foreign(
+    name: InterfaceName, private_key: PrivateKey | None, backend: Backend | None, system: System
+) -> bool:
+    """Whether an interface of that name stands that is not ours. `backend` None: this machine has no WireGuard."""
+    try:
+        device = await backend.read(name) if backend else None
+    except Unavailable:
+        device = None  # its program hangs: the system knows whether it is ours
+    if device is not None:
+        return not await is_ours(device, private_key, system)
+    return await system.exists(name) and not await system.owns(name, has_key=True)
 
 
 def _not_ours(name: InterfaceName) -> Conflict:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from wireguard_mesh.client.control import Control, NotRegistered
-from wireguard_mesh.client.device import OpenBackend
+from wireguard_mesh.client.device import OpenBackend, stands_foreign
 from wireguard_mesh.client.dial import Dialer
 from wireguard_mesh.client.http import HttpClient
 from wireguard_mesh.client.state import ClientState, StateFolder
@@ -15,7 +15,7 @@ from wireguard_mesh.core.exit_nodes import ExitDecision
 from wireguard_mesh.core.sessions import REJECT_AFTER_TIME
 from wireguard_mesh.core.wanted import FWMARK
 from wireguard_mesh.model.devices import ObservedDevice
-from wireguard_mesh.model.errors import Conflict, MeshError
+from wireguard_mesh.model.errors import Conflict, MeshError, Unavailable
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.places import socket_path
@@ -32,17 +32,21 @@ async def take_down(
     `backend` None: this machine has no WireGuard, so no such interface either.
     Raises `Conflict` if the interface is not ours.
     """
-    device = await backend.read(interface) if backend else None
-    is_noted = await system.owns(interface)
-    is_ours = is_noted or (device is not None and state is not None and device.private_key == state.private_key)
-    if not is_ours:
-        if device is not None or await system.exists(interface):
-            raise Conflict(f"the interface {interface} is not ours, so it is left alone")
-        return False
-    await system.undo(interface)
-    if backend is not None:
+    is_foreign = await stands_foreign(interface, state.private_key if state else None, backend, system)
+    stands = not is_foreign and backend is not None and await _stands(interface, backend, system)
+    is_undone = await system.undo(interface)
+    if is_foreign:
+        raise Conflict(f"the interface {interface} is not ours, so it is left alone")
+    if backend is not None and (stands or is_undone):
         await backend.remove(interface)
-    return True
+    return stands or is_undone
+
+
+async def _stands(interface: InterfaceName, backend: Backend, system: System) -> bool:
+    try:
+        return await backend.read(interface) is not None
+    except Unavailable:  # its program hangs
+        return await system.exists(interface)
 
 
 def remove_socket(directory: str, interface: InterfaceName) -> None:

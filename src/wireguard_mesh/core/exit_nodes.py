@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from ipaddress import ip_address
+from typing import Final
 
 import msgspec
 
@@ -12,6 +13,8 @@ from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import MAX_HOSTNAME
 from wireguard_mesh.model.peers import Peer
+
+_BLOCKED: Final = "no internet ('vpn-client set -use-exit-node off' ends that)"
 
 
 class ExitMode(StrEnum):
@@ -74,7 +77,8 @@ def choose(
     """Decide anew. `current` is the last decision, kept while it serves; `offers`: this machine is an exit node itself;
     `usable` says whether a tunnel to that peer stands.
 
-    A named peer that fails keeps the traffic: better no internet than one that the user did not choose.
+    Who names a peer wants no other way out: as long as that one cannot carry the traffic, for whatever reason, it goes
+    nowhere.
     """
     if policy.mode is ExitMode.OFF:
         return ExitDecision()
@@ -96,13 +100,13 @@ def _named(name: str, peers: list[Peer], current: ExitDecision, *, offers: bool)
     able = [peer for peer in found if peer.exit_node]
     if not able:
         problem = f"{name} offers no exit node" if found else f"no peer is called {name}"
-        # It was there before: what used to go through it must not leave unprotected now.
-        return ExitDecision(routed=current.routed, problem=problem)
+        return ExitDecision(routed=True, problem=f"{problem}, so there is {_BLOCKED}")
     if len(able) > 1:
         kept = next((peer for peer in able if peer.public_key == current.key), None)
         if kept is None:
-            return ExitDecision(routed=current.routed, problem=f"{len(able)} exit nodes are called {name}: use the id")
+            problem = f"{len(able)} exit nodes are called {name}: use the id; until then there is {_BLOCKED}"
+            return ExitDecision(routed=True, problem=problem)
         able = [kept]
     (peer,) = able
-    problem = "" if peer.online else f"the exit node {name} is offline, so there is no internet until it is back"
+    problem = "" if peer.online else f"the exit node {name} is offline, so there is {_BLOCKED} until it is back"
     return ExitDecision(routed=True, key=peer.public_key, problem=problem)

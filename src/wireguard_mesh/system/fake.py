@@ -22,7 +22,8 @@ class FakeSystem:
     """A host in memory.
 
     `interfaces` are the names that stand: whoever plays the WireGuard backend adds and removes them (or set
-    `any_interface`, then every name stands for `apply`). `owned` is the journal, `applied` what each interface's host
+    `any_interface`, then every name stands for `apply`). `owned` is the journal, `replaced` the names whose interface
+    somebody else made anew, `exit_fault` what keeps exit routing from being set, `applied` what each interface's host
     state is, `local_routes` are routes that are not ours, `addresses` and `mtus` what `local_addresses` and `path_mtu`
     answer. `count` counts operations.
     """
@@ -31,6 +32,8 @@ class FakeSystem:
         self.any_interface = any_interface
         self.interfaces: set[InterfaceName] = set()
         self.owned: set[InterfaceName] = set()
+        self.replaced: set[InterfaceName] = set()
+        self.exit_fault: MeshError | None = None
         self.applied: dict[InterfaceName, WantedHost] = {}
         self.local_routes: set[Prefix] = set()
         self.addresses: list[LocalAddress] = []
@@ -55,15 +58,16 @@ class FakeSystem:
         self._start("prepare")
         self.owned.add(interface)
 
-    async def owns(self, interface: InterfaceName) -> bool:
+    async def owns(self, interface: InterfaceName, *, has_key: bool) -> bool:
         """See `System.owns`."""
-        return interface in self.owned
+        is_noted = interface in self.applied
+        return interface in self.owned - self.replaced and (is_noted or not has_key)
 
     async def exists(self, interface: InterfaceName) -> bool:
         """See `System.exists`."""
         return interface in self.interfaces
 
-    async def apply(self, wanted: WantedHost) -> None:
+    async def apply(self, wanted: WantedHost) -> MeshError | None:
         """See `System.apply`."""
         self._start("apply")
         if not self.any_interface and wanted.interface not in self.interfaces:
@@ -76,12 +80,15 @@ class FakeSystem:
                         "start the server with another -network",
                     )
         self.applied[wanted.interface] = wanted
+        return self.exit_fault if wanted.exit_routing or wanted.forwarding else None
 
-    async def undo(self, interface: InterfaceName) -> None:
+    async def undo(self, interface: InterfaceName) -> bool:
         """See `System.undo`."""
         self._start("undo")
+        is_known = interface in self.owned
         self.applied.pop(interface, None)
         self.owned.discard(interface)
+        return is_known
 
     async def local_addresses(self) -> list[LocalAddress]:
         """See `System.local_addresses`."""

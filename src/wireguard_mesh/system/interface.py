@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from wireguard_mesh.model.endpoints import Address
+from wireguard_mesh.model.errors import MeshError
 from wireguard_mesh.model.hosts import LocalAddress, WantedHost
 from wireguard_mesh.model.names import InterfaceName
 
@@ -29,23 +30,30 @@ class System(Protocol):
     async def prepare(self, interface: InterfaceName) -> None:
         """Note in the journal that the interface of this name is ours, before it is created."""
 
-    async def owns(self, interface: InterfaceName) -> bool:
-        """Whether the journal says that an agent of ours created the interface of this name."""
+    async def owns(self, interface: InterfaceName, *, has_key: bool) -> bool:
+        """Whether the interface that stands is one that an agent of ours made.
+
+        The journal knows it by what the system numbers it with, and a name alone proves nothing: somebody may have made
+        another since. `has_key` False: it has no private key yet, so it may be one whose maker was stopped before it
+        could note that number.
+        """
 
     async def exists(self, interface: InterfaceName) -> bool:
         """Whether any interface of that name stands, of whatever kind."""
 
-    async def apply(self, wanted: WantedHost) -> None:
+    async def apply(self, wanted: WantedHost) -> MeshError | None:
         """Make the host so: link up with its MTU, addresses, routes, exit routing, forwarding.
 
         Whatever was set by us before and is not wanted any more is undone. Raises `Conflict` for what would break
         something that is not ours (a local route that overlaps the mesh), `NotPermitted`, `Unsupported`, `NotFound` if
-        the interface is gone.
+        the interface is gone. Returned is what kept exit routing or forwarding alone from being as wanted, if anything
+        did: the mesh itself is as wanted then.
         """
 
-    async def undo(self, interface: InterfaceName) -> None:
-        """Take back all that the journal holds for this interface, and forget it. The interface itself is the WireGuard
-        backend's to remove. Idempotent; works after a crash of an earlier run."""
+    async def undo(self, interface: InterfaceName) -> bool:
+        """Take back all that the journal holds for this interface, and what bears our name without being noted; forget
+        it. Whether there was anything. The interface itself is the WireGuard backend's to remove, and one that is not
+        ours is not touched. Idempotent; works after a crash of an earlier run."""
 
     async def local_addresses(self) -> list[LocalAddress]:
         """Addresses at which others may reach this machine: no loopback, no link-local, no tunnel of ours, links that

@@ -119,6 +119,7 @@ class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     format: int
     interface: str
+    link: int | None = None  # the interface's index, which no other gets; None: it is being made
     entries: tuple[Entry, ...]
 
 
@@ -133,6 +134,7 @@ class Journal:
         self._interface = interface
         self._path = directory / f"{interface}{SUFFIX}"
         self.entries: tuple[Entry, ...] = ()
+        self.link: int | None = None
         self.exists = self._load()
 
     def _load(self) -> bool:
@@ -144,22 +146,25 @@ class Journal:
         except OSError as error:
             raise Unavailable(f"cannot read {self._path}: {error.strerror}") from None
         try:
-            self.entries = _parse(data)
+            document = _parse(data)
         except (ValueError, msgspec.DecodeError):  # msgspec's ValidationError is a DecodeError
             aside = self._path.with_name(self._path.name + ".broken")
-            self._path.replace(aside)
+            with contextlib.suppress(OSError):  # it stays where it is, and the next one written replaces it
+                self._path.replace(aside)
             _log.warning(
                 "the journal of changes to this machine cannot be understood and was put aside; what it held must be "
                 "undone by hand or by a reboot file=%s",
                 aside,
             )
             return False
+        self.entries, self.link = document.entries, document.link
         return True
 
-    def write(self, entries: Iterable[Entry]) -> None:
-        """Have these on disk, all or none, before anything else is done. Raises `Unavailable`."""
-        document = _Document(format=FORMAT, interface=self._interface, entries=tuple(entries))
-        if self.exists and document.entries == self.entries:
+    def write(self, entries: Iterable[Entry], link: int | None = None) -> None:
+        """Have these on disk, all or none, before anything else is done. `link`: the index of the interface, None if
+        it is yet to be made. Raises `Unavailable`."""
+        document = _Document(format=FORMAT, interface=self._interface, link=link, entries=tuple(entries))
+        if self.exists and (document.entries, link) == (self.entries, self.link):
             return
         draft = self._path.with_name(self._path.name + ".new")
         try:
@@ -172,18 +177,18 @@ class Journal:
             raise Unavailable(
                 f"cannot write {self._path}: {error.strerror}", "changes need to be noted first"
             ) from None
-        self.entries = document.entries
+        self.entries, self.link = document.entries, link
         self.exists = True
 
     def forget(self) -> None:
         """Remove the file: nothing of ours is left."""
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
-        self.entries = ()
+        self.entries, self.link = (), None
         self.exists = False
 
 
-def _parse(data: bytes) -> tuple[Entry, ...]:
+def _parse(data: bytes) -> _Document:
     if len(data) > MAX_SIZE:
         raise ValueError("too long")
     document = _decoder.decode(data)
@@ -199,7 +204,7 @@ def _parse(data: bytes) -> tuple[Entry, ...]:
                 raise ValueError("no setting of the network")
             case _:
                 pass
-    return document.entries
+    return document
 
 
 def journaled_interfaces(directory: Path) -> frozenset[InterfaceName]:

@@ -13,7 +13,7 @@ import msgspec
 
 from wireguard_mesh.model.endpoints import Address
 from wireguard_mesh.model.errors import MeshError, NotFound, Unavailable
-from wireguard_mesh.model.hosts import LocalAddress, WantedHost
+from wireguard_mesh.model.hosts import ExitRouting, LocalAddress, WantedHost
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.places import runtime_directory
 from wireguard_mesh.netlink.connection import NetlinkError
@@ -23,9 +23,17 @@ from wireguard_mesh.netlink.records import (
     Link,
 )
 from wireguard_mesh.netlink.rtnetlink import Rtnetlink
-from wireguard_mesh.system import local, sysctl
+from wireguard_mesh.system import firewall, local, sysctl
 from wireguard_mesh.system.interface import LinkEvent
-from wireguard_mesh.system.journal import Entry, FirewallEntry, Journal, RuleEntry, journaled_interfaces
+from wireguard_mesh.system.journal import (
+    AddressEntry,
+    Entry,
+    FirewallEntry,
+    Journal,
+    RouteEntry,
+    RuleEntry,
+    journaled_interfaces,
+)
 from wireguard_mesh.system.plan import check_overlap, wanted_entries, without_ipv6
 from wireguard_mesh.system.steps import Steps
 from wireguard_mesh.system.watch import watch
@@ -48,25 +56,32 @@ class LinuxSystem:
         journal = self._journal(interface)
         journal.write(journal.entries)
 
-    async def owns(self, interface: InterfaceName) -> bool:
-        """See `System.owns`."""
-        return self._journal(interface).exists
+    async def owns(self, interface: InterfaceName, *, has_key: bool) -> bool:
+        """See `System.owns`. Linux gives an index to one interface only."""
+        journal = self._journal(interface)
+        if journal.link is None:
+            return journal.exists and not has_key
+        return journal.link == self._index(interface)
 
     async def exists(self, interface: InterfaceName) -> bool:
         """See `System.exists`."""
+        return self._index(interface) is not None
+
+    def _index(self, interface: InterfaceName) -> int | None:
         try:
-            return self._routing().link(interface) is not None
+            link = self._routing().link(interface)
         except NetlinkError as error:
             raise error.as_mesh_error("the interfaces cannot be read") from error
+        return link.index if link else None
 
-    async def apply(self, wanted: WantedHost) -> None:
+    async def apply(self, wanted: WantedHost) -> MeshError | None:
         """See `System.apply`. A second one with the same values writes nothing."""
         try:
-            await self._apply(wanted)
+            return await self._apply(wanted)
         except NetlinkError as error:
             raise _mesh_error(wanted.interface, error) from error
 
-    async def _apply(self, wanted: WantedHost) -> None:
+    async def _apply(self, wanted: WantedHost) -> MeshError | None:
         link = self._routing().link(wanted.interface)
         if link is None:
             raise NotFound(f"there is no interface {wanted.interface}")
@@ -76,10 +91,27 @@ class LinuxSystem:
         routes = [route for family in (AF_INET, AF_INET6) for route in self._routing().routes(family, RT_TABLE_MAIN)]
         check_overlap(wanted, link.index, routes)
         self._set_link(link, wanted.mtu)
-        await self._apply_entries(wanted)
+        if wanted.exit_routing is not None:
+            table = self._exit_table(wanted.exit_routing, self._journal(wanted.interface).entries, link.index)
+            routing = msgspec.structs.replace(wanted.exit_routing, table=table)
+            wanted = msgspec.structs.replace(wanted, exit_routing=routing)
+        return await self._apply_entries(wanted, link.index)
 
-    async def _apply_entries(self, wanted: WantedHost) -> None:
-        journal, steps = self._journal(wanted.interface), Steps(self._routing(), wanted.interface)
+    def _exit_table(self, routing: ExitRouting, noted: Iterable[Entry], link: int) -> int:
+        """The table that we have, or the first from the wanted one on that nobody else, another mesh say, has."""
+        own = (entry.table for entry in noted if isinstance(entry, RouteEntry) and entry.table != RT_TABLE_MAIN)
+        table = next(own, None)
+        if table is not None:
+            return table
+        table = routing.table
+        while any(
+            route.link != link for family in (AF_INET, AF_INET6) for route in self._routing().routes(family, table)
+        ):
+            table += 1
+        return table
+
+    async def _apply_entries(self, wanted: WantedHost, link: int) -> MeshError | None:
+        journal, steps = self._journal(wanted.interface), Steps(self._routing(), link)
         before = {entry.identity: entry for entry in journal.entries}
         entries = wanted_entries(wanted, journal.entries, self._routing().rules())
         # What stands without us having made it is not ours to undo.
@@ -89,13 +121,23 @@ class LinuxSystem:
         changed = [entry for entry in ours if isinstance(entry, FirewallEntry) and before.get(entry.identity) != entry]
         # What is to be undone stays noted until it is. Rules that are not loaded yet are noted as none.
         pending = [msgspec.structs.replace(entry, rules="") if entry in changed else entry for entry in ours]
-        journal.write([*unwanted, *pending])
-        for entry in reversed(unwanted):
-            await steps.undo(entry)
-        for entry in ours:
-            if entry in changed or not steps.stands(entry):
-                await steps.make(entry)
-        journal.write(ours)
+        journal.write([*unwanted, *pending], link)
+        fault: MeshError | None = None
+        for entry in [*reversed(unwanted), *ours]:
+            if fault is not None and not _is_base(entry):
+                continue  # each step of exit routing and forwarding needs those before it
+            try:
+                if entry in unwanted:
+                    await steps.undo(entry)
+                elif entry in changed or not steps.stands(entry):
+                    await steps.make(entry)
+            except (NetlinkError, MeshError) as error:
+                if _is_base(entry):
+                    raise
+                fault = _mesh_error(wanted.interface, error) if isinstance(error, NetlinkError) else error
+        if fault is None:  # else all stays noted, and `undo` finds out what of it stands
+            journal.write(ours, link)
+        return fault
 
     def _set_link(self, link: Link, mtu: int) -> None:
         if link.mtu != mtu:
@@ -103,16 +145,23 @@ class LinuxSystem:
         if not link.flags & IFF_UP:
             self._routing().set_up(link.index)
 
-    async def undo(self, interface: InterfaceName) -> None:
+    async def undo(self, interface: InterfaceName) -> bool:
         """See `System.undo`."""
         journal = self._journal(interface)
-        steps = Steps(self._routing(), interface)
+        is_known, link = journal.exists, self._index(interface)
+        steps = Steps(self._routing(), link if link == journal.link else None)
+        # The table's name proves it ours, though the journal be lost.
+        table = FirewallEntry(table=firewall.table_name(interface), rules="")
         try:
             for entry in reversed(journal.entries):
                 await steps.undo(entry)
+            if steps.stands(table):
+                await steps.undo(table)
+                is_known = True
         except NetlinkError as error:
             raise _mesh_error(interface, error) from error
         journal.forget()
+        return is_known
 
     async def local_addresses(self) -> list[LocalAddress]:
         """See `System.local_addresses`."""
@@ -159,6 +208,11 @@ class LinuxSystem:
         if not self._said_no_ipv6:
             self._said_no_ipv6 = True
             _log.info("IPv6 is off on this machine, so the mesh has IPv4 only interface=%s", interface)
+
+
+def _is_base(entry: Entry) -> bool:
+    """Whether the mesh needs it, and not only exit routing or forwarding."""
+    return isinstance(entry, AddressEntry) or (isinstance(entry, RouteEntry) and entry.table == RT_TABLE_MAIN)
 
 
 def _mesh_error(interface: InterfaceName, error: NetlinkError) -> MeshError:

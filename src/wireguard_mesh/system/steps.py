@@ -12,7 +12,6 @@ from socket import AF_INET, AF_INET6
 from typing import Final
 
 from wireguard_mesh.model.errors import NotFound
-from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.netlink.connection import NetlinkError
 from wireguard_mesh.netlink.records import (
     LinkAddress,
@@ -43,26 +42,24 @@ def to_rule(entry: RuleEntry) -> Rule:
 
 
 class Steps:
-    """The steps for one interface, one after the other."""
+    """The steps for one interface, one after the other. `link` is its index, None if it is gone or not ours."""
 
-    def __init__(self, routing: Rtnetlink, interface: InterfaceName) -> None:
+    def __init__(self, routing: Rtnetlink, link: int | None) -> None:
         self._routing = routing
-        self._interface = interface
+        self._link = link
 
     def stands(self, entry: Entry) -> bool:
         """Whether the host is as the entry says."""
         match entry:
             case AddressEntry():
-                index = self._index()
                 return any(
-                    address.index == index and address.interface == entry.address
+                    address.index == self._link and address.interface == entry.address
                     for address in self._routing.addresses()
                 )
             case RouteEntry():
-                index = self._index()
                 family = family_of(entry.destination)
-                return index is not None and any(
-                    route.link == index and route.destination == entry.destination
+                return self._link is not None and any(
+                    route.link == self._link and route.destination == entry.destination
                     for route in self._routing.routes(family, entry.table)
                 )
             case RuleEntry():
@@ -78,10 +75,10 @@ class Steps:
         match entry:
             case AddressEntry():
                 with _tolerating(errno.EEXIST):
-                    self._routing.add_address(LinkAddress(self._require_index(), entry.address))
+                    self._routing.add_address(LinkAddress(self._require_link(), entry.address))
             case RouteEntry():
                 with _tolerating(errno.EEXIST):
-                    self._routing.add_route(Route(entry.destination, entry.table, self._require_index()))
+                    self._routing.add_route(Route(entry.destination, entry.table, self._require_link()))
             case RuleEntry():
                 with _tolerating(errno.EEXIST):
                     self._routing.add_rule(to_rule(entry))
@@ -95,9 +92,8 @@ class Steps:
         """Take back what the entry says. Raises `NetlinkError`, or a `MeshError`."""
         match entry:
             case AddressEntry() | RouteEntry():
-                index = self._index()
-                if index is not None:  # else they went with the interface
-                    self._undo_on_link(entry, index)
+                if self._link is not None:  # else they went with the interface
+                    self._undo_on_link(entry, self._link)
             case RuleEntry():
                 with _tolerating(*_ABSENT):
                     self._routing.delete_rule(to_rule(entry))
@@ -115,15 +111,10 @@ class Steps:
             else:
                 self._routing.delete_route(Route(entry.destination, entry.table, index))
 
-    def _index(self) -> int | None:
-        link = self._routing.link(self._interface)
-        return link.index if link else None
-
-    def _require_index(self) -> int:
-        index = self._index()
-        if index is None:
-            raise NotFound(f"there is no interface {self._interface}")
-        return index
+    def _require_link(self) -> int:
+        if self._link is None:
+            raise NotFound("the interface is gone")
+        return self._link
 
 
 @contextlib.contextmanager

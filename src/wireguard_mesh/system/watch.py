@@ -23,10 +23,12 @@ from wireguard_mesh.netlink.records import (
     RTM_DELADDR,
     RTM_DELLINK,
     RTM_DELROUTE,
+    RTM_DELRULE,
     RTM_F_CLONED,
     RTM_NEWADDR,
     RTM_NEWLINK,
     RTM_NEWROUTE,
+    RTM_NEWRULE,
     InterfaceAddress,
     Link,
     LinkAddress,
@@ -37,8 +39,9 @@ from wireguard_mesh.netlink.records import (
 from wireguard_mesh.system.interface import LinkEvent
 
 COALESCE: Final = 0.15  # seconds: plugging a cable in gives some ten messages within this
-# linux/rtnetlink.h: RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE
-_GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
+# linux/rtnetlink.h: RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV4_RULE, RTMGRP_IPV6_IFADDR,
+# RTMGRP_IPV6_ROUTE, and RTNLGRP_IPV6_RULE, which is group 19
+_GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18
 _MAX_BATCH: Final = 64  # datagrams read before others may run
 
 
@@ -62,6 +65,8 @@ class LinkNews:
                 event = self._address(decode_address(message.payload), gone=kind == RTM_DELADDR)
             case kind if kind in (RTM_NEWROUTE, RTM_DELROUTE):
                 event = self._route(message.payload, gone=kind == RTM_DELROUTE)
+            case kind if kind in (RTM_NEWRULE, RTM_DELRULE):
+                event = LinkEvent.ROUTES
             case _:
                 event = None
         return None if own else event
