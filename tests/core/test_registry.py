@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.core.samples import NETWORK, empty, public_key, random_bytes, register
 from wireguard_mesh.core import registry
 from wireguard_mesh.core.ipam import Lease
-from wireguard_mesh.core.registry import Command, Heartbeat, Leave, MarkOffline, decide, heartbeat_changes
+from wireguard_mesh.core.registry import Command, Heartbeat, Leave, MarkOffline, decide, heartbeat_changes, says_anew
 from wireguard_mesh.core.snapshot import Changes, Record, Snapshot
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import Conflict, Exhausted, MeshError, NotFound, NotPermitted
@@ -33,6 +33,17 @@ def joined(*seeds: int, signed: bool = True) -> Snapshot:
 
 def heartbeat(seed: int, *, signed: bool = True, endpoints: tuple[Endpoint, ...] | None = None) -> Heartbeat:
     return Heartbeat(public_key=public_key(seed), signed=signed, endpoints=endpoints)
+
+
+def test_only_what_others_are_told_is_saying_anew() -> None:
+    snapshot = decide(joined(1), [MarkOffline(public_key=public_key(1))], 1.0).snapshot
+    record = snapshot.record(public_key(1))
+    for same in (register(1), register(1, version="2"), heartbeat(1), heartbeat(1, endpoints=())):
+        assert not says_anew(record, same)  # being back is none of its doing
+    for other in (register(1, hostname="new"), register(1, exit_node=True), heartbeat(1, endpoints=(ENDPOINT,))):
+        assert says_anew(record, other)
+    with pytest.raises(NotPermitted):
+        says_anew(record, register(1, signed=False))
 
 
 def test_peers_get_addresses_from_the_lowest_on_in_one_revision() -> None:
