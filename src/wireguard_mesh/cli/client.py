@@ -48,7 +48,15 @@ def cli(context: click.Context, /, is_status: bool, config: Path | None, interfa
 @cli.command()
 @agent_flags
 @place_flags
-@click.option("-timeout", "--timeout", "seconds", type=click.FloatRange(0.1), default=30.0, metavar="SECONDS")
+@click.option(
+    "-timeout",
+    "--timeout",
+    "seconds",
+    type=click.FloatRange(0.1),
+    default=30.0,
+    metavar="SECONDS",
+    help="how long to wait for the mesh; the agent goes on trying after it. Default 30",
+)
 @click.pass_context
 def up(context: click.Context, /, config: Path | None, interface: str | None, seconds: float, **given: Any) -> None:
     """Start the agent in the background; return when the mesh is up, or say why it is not."""
@@ -121,9 +129,15 @@ def ping(outer: Place, config: Path | None, interface: str | None, count: int, i
 
 @cli.command(name="set")
 @place_flags
-@click.option("-use-exit-node", "--use-exit-node", metavar="auto|off|PEER")
-@click.option("-exit-node/-no-exit-node", "--exit-node/--no-exit-node", "exit_node", default=None)
-@click.option("-hostname", "--hostname", metavar="NAME")
+@click.option("-use-exit-node", "--use-exit-node", metavar="auto|off|PEER", help="send internet traffic through it")
+@click.option(
+    "-exit-node/-no-exit-node",
+    "--exit-node/--no-exit-node",
+    "exit_node",
+    default=None,
+    help="carry the internet traffic of others",
+)
+@click.option("-hostname", "--hostname", metavar="NAME", help="name in the mesh")
 @click.pass_obj
 def set_(outer: Place, /, config: Path | None, interface: str | None, **given: Any) -> None:
     """Change the running agent's settings, now and for later."""

@@ -152,7 +152,7 @@ def _await_mesh(socket: Path, process: subprocess.Popen[bytes], log: Path, offse
         time.sleep(_POLL)
     problems = [status.server.problem, *status.problems] if status else []
     why = "; ".join(problem for problem in problems if problem) or "it did not say why"
-    raise Unavailable(f"the mesh is not up after {seconds:.0f} s ({why})", f"the agent goes on trying; see {log}")
+    raise Unavailable(f"the mesh is not up after {seconds:g} s ({why})", f"the agent goes on trying; see {log}")
 
 
 def _last_words(log: Path, offset: int) -> str:
