@@ -46,3 +46,30 @@ async def test_logout_with_a_disk_that_cannot_be_written_still_ends(
     assert await one.ask(local.LogoutRequest()) == local.Done(note="no room")
     await one.task
     assert WG0 not in one.backend.devices
+
+
+async def test_an_exit_node_that_goes_down_says_so_first(server: RealServer, agents: Agents) -> None:
+    gate = agents.start(1, server.address, exit_node=True)
+    await gate.up()
+    one = agents.start(2, server.address)
+    await one.up()
+
+    def is_offered() -> bool:
+        network_map = one.agent.parts.engine.map
+        return network_map is not None and network_map.peers[public_key(1)].exit_node
+
+    await until(is_offered)
+    assert await gate.ask(local.DownRequest()) == local.Done()
+    await until(lambda: not is_offered())
+    # It is an exit node again at its next start.
+    state = gate.folder.load()
+    assert state is not None
+    assert state.exit_node
+
+
+async def test_going_down_does_not_wait_for_a_server_that_is_gone(server: RealServer, agents: Agents) -> None:
+    gate = agents.start(1, server.address, exit_node=True)
+    await gate.up()
+    await server.stop()
+    assert await gate.ask(local.DownRequest()) == local.Done()
+    assert not gate.backend.devices

@@ -1,3 +1,4 @@
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -6,6 +7,7 @@ from wireguard_mesh.core.instant import Instant
 from wireguard_mesh.core.sessions import (
     FIRST_LOOK,
     HEARD_FOR,
+    KEEPALIVE_TIMEOUT,
     LONGEST_TRY,
     REJECT_AFTER_TIME,
     REKEY_TIMEOUT,
@@ -243,6 +245,24 @@ def test_news_of_a_dead_peer_does_not_hurry_past_the_address_where_it_was_last()
     assert one.endpoint() is None
     one.tick(at(1 + REJECT_AFTER_TIME + REKEY_TIMEOUT))
     assert one.endpoint() == B
+
+
+def test_who_is_silent_to_data_does_not_answer() -> None:
+    one = session(A)
+
+    def look(second: float, sent: int, received: int = 100) -> bool:
+        observed = msgspec.structs.replace(seen(handshake=1, received=received), sent_bytes=sent)
+        one.observe(observed, at(second))
+        return one.answers(at(second))
+
+    assert look(1, 1000)
+    assert look(60, 1000 + 2 * 32), "keepalives are not answered"
+    # Data that was sent a moment ago may be answered yet.
+    assert look(75, 5000)
+    assert look(85, 9000)
+    assert not look(75 + KEEPALIVE_TIMEOUT + REKEY_TIMEOUT, 9000)
+    assert look(100, 9000, received=132)
+    assert look(115, 9032, received=132)
 
 
 def test_a_doubt_ends_with_the_tunnel() -> None:

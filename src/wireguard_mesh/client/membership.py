@@ -30,6 +30,7 @@ _RETRY: Final = Backoff(first=0.25, longest=15.0)
 _QUESTIONS: Final = (20, 5.0)
 _BEATS: Final = (10, 0.5)
 _REGISTER, _HEARTBEAT, _MAP = "register", "heartbeat", "map"
+_LAST_WORD: Final = 2.0  # seconds that the end may be kept waiting for the server
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,11 @@ class Membership:
         self._question: asyncio.Timeout | None = None
 
     @property
+    def has_left(self) -> bool:
+        """Whether this machine gave up its place."""
+        return self._left.is_set()
+
+    @property
     def contact(self) -> Contact:
         """How it stands with the server."""
         return self._calls.contact
@@ -116,6 +122,12 @@ class Membership:
             with contextlib.suppress(NotRegistered):
                 await self.control.leave()
             self._left.set()
+
+    async def say_last(self) -> None:
+        """Say what this machine is now, before it goes: once, and without waiting for a server that is not there."""
+        with contextlib.suppress(MeshError, TimeoutError):
+            async with asyncio.timeout(_LAST_WORD):
+                await self._say()
 
     async def withdraw(self) -> bool:
         """A start that failed: give up the place if it is of this start. Whether it is given up."""

@@ -119,6 +119,11 @@ class Requests:
             raise InvalidValue(f"{policy.peer} offers no exit node", "see: vpn-client exit-node list")
 
     async def _take_down(self) -> local.Done:
-        await self._parts.device.remove()
+        parts = self._parts
+        if parts.machine.exit_node and not parts.membership.has_left:
+            # Others send their traffic here, until they hear that there is another way.
+            parts.machine = msgspec.structs.replace(parts.machine, exit_node=False)
+            await parts.membership.say_last()
+        await parts.device.remove()
         self._end()
         return local.Done()

@@ -125,7 +125,7 @@ class Engine:
             self.map.peers.values(),
             self.exit_node,
             offers=self.settings.offers_exit_node,
-            usable=lambda peer: self.settings.keepalive == 0 or self.is_alive(peer.public_key, now),
+            usable=lambda peer: self.settings.keepalive == 0 or self._sessions[peer.public_key].answers(now),
         )
         device = wanted_device(self.settings, self.map, self._sessions, self.exit_node, now)
         calls = tuple(key for key in device.peers if self._sessions[key].call_due and self._sessions[key].starts(now))

@@ -28,6 +28,8 @@ REKEY_TIMEOUT: Final = 5.0  # WireGuard paper, section 6.1: seconds between two 
 REJECT_AFTER_TIME: Final = 180.0  # the same: no session is used longer, so no younger handshake means no tunnel
 CALL_AFTER: Final = 0.1  # longer than the others take from the news of a newcomer to a device that answers
 FOLLOW_AFTER: Final = 0.3  # longer than a newcomer takes from its first map to a device that answers
+KEEPALIVE_TIMEOUT: Final = 10.0  # the same: within it a peer that got data answers, with an empty packet if need be
+UNANSWERED_BYTES: Final = 1024  # more than a session's keepalives and one handshake: something was to be answered
 HEARD_FOR: Final = 60.0  # received bytes prove life as long; more than two keepalives of 25 s
 LONGEST_TRY: Final = 60.0  # seconds that an address is tried once all have been tried a few times
 FIRST_LOOK: Final = 0.2  # seconds after its start at which a handshake is looked for first
@@ -41,7 +43,8 @@ class Session:
 
     __slots__ = (
         "_candidates", "_doubted_at", "_handshake", "_handshake_at", "_heard_at", "_is_unseen", "_is_withheld",
-        "_position", "_received", "_started", "_tries", "_try_until", "call_due", "doubt_due",
+        "_position", "_received", "_sent_before", "_started", "_tries", "_try_until", "_unanswered_at", "call_due",
+        "doubt_due",
     )  # fmt: skip
 
     def __init__(self, *, start_at: float, is_withheld: bool = False) -> None:
@@ -57,6 +60,8 @@ class Session:
         self._handshake_at = _NEVER
         self._received = 0
         self._heard_at = _NEVER
+        self._sent_before = 0
+        self._unanswered_at = _FOREVER
         self._doubted_at = _NEVER
         self.call_due = False
         """Whether the peer is to get a packet now, from whichever address this machine has now."""
@@ -112,13 +117,18 @@ class Session:
 
     def _note_signs_of_life(self, seen: ObservedPeer, now: Instant) -> bool:
         """Whether something came since the last look."""
+        is_heard = 0 < self._received < seen.received_bytes
+        if is_heard or seen.latest_handshake != self._handshake:
+            self._sent_before = seen.sent_bytes
+            self._unanswered_at = _FOREVER
+        elif seen.sent_bytes - self._sent_before > UNANSWERED_BYTES:
+            self._unanswered_at = min(self._unanswered_at, now.monotonic)
         if seen.latest_handshake != self._handshake:
             # Its age when first seen is all that the wall clock is asked for; it may be wrong, or jump later.
             is_first = self._handshake == 0.0
             age = max(0.0, now.wall - seen.latest_handshake) if is_first else 0.0
             self._handshake = seen.latest_handshake
             self._handshake_at = now.monotonic - age if self._handshake else _NEVER
-        is_heard = 0 < self._received < seen.received_bytes
         if is_heard:
             self._heard_at = now.monotonic
         self._received = seen.received_bytes
@@ -142,6 +152,10 @@ class Session:
     def alive(self, now: Instant) -> bool:
         """Whether the tunnel demonstrably carries packets."""
         return now.monotonic - self._handshake_at < REJECT_AFTER_TIME or now.monotonic - self._heard_at < HEARD_FOR
+
+    def answers(self, now: Instant) -> bool:
+        """Whether the tunnel lives, and the peer has not been silent to what it should have answered."""
+        return self.alive(now) and now.monotonic - self._unanswered_at < KEEPALIVE_TIMEOUT + REKEY_TIMEOUT
 
     def starts(self, now: Instant) -> bool:
         """Whether we may start a handshake, and so keep the tunnel open."""
