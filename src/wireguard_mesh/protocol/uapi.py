@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from io import BytesIO
 from ipaddress import ip_network
 from typing import Final
 
@@ -77,20 +78,21 @@ def parse_get(name: InterfaceName, answer: bytes) -> ObservedDevice:
     if that is no answer, or one of failure.
     """
     device: dict[str, str] = {}
-    peers: list[tuple[dict[str, str], list[str]]] = []
+    peers: dict[PublicKey, ObservedPeer] = {}
+    fields, prefixes = device, list[str]()
+    # A peer at a time becomes a value: the text of thousands takes more memory than all else.
     for key, value in _fields(answer):
         if key == "public_key":
-            peers.append(({key: value}, []))
-        elif key == "allowed_ip" and peers:
-            peers[-1][1].append(value)
-        elif key == "errno" or not peers:
-            device[key] = value
+            _add(peers, fields, prefixes)
+            fields, prefixes = {key: value}, []
+        elif key == "allowed_ip" and fields is not device:
+            prefixes.append(value)
         else:
-            peers[-1][0][key] = value
+            (device if key == "errno" else fields)[key] = value
+    _add(peers, fields, prefixes)
     code = _number(device.get("errno", ""))
     if code:
         raise InvalidValue(f"WireGuard could not say what it does (errno {code})")
-    observed = [_peer(fields, prefixes) for fields, prefixes in peers]
     private_key = _key(device.get("private_key"))
     return ObservedDevice(
         name=name,
@@ -98,8 +100,14 @@ def parse_get(name: InterfaceName, answer: bytes) -> ObservedDevice:
         private_key=PrivateKey(private_key) if private_key else None,
         listen_port=_number(device.get("listen_port", "0")),
         fwmark=_number(device.get("fwmark", "0")),
-        peers={peer.public_key: peer for peer in observed},
+        peers=peers,
     )
+
+
+def _add(peers: dict[PublicKey, ObservedPeer], fields: dict[str, str], prefixes: list[str]) -> None:
+    if "public_key" in fields:
+        peer = _peer(fields, prefixes)
+        peers[peer.public_key] = peer
 
 
 def _peer(fields: dict[str, str], prefixes: list[str]) -> ObservedPeer:
@@ -121,15 +129,13 @@ def _peer(fields: dict[str, str], prefixes: list[str]) -> ObservedPeer:
 def _fields(answer: bytes) -> Iterator[tuple[str, str]]:
     if len(answer) > MAX_ANSWER:
         raise InvalidValue(f"WireGuard's answer is longer than {MAX_ANSWER} bytes")
-    try:
-        lines = answer.decode("ascii").split("\n")
-    except UnicodeDecodeError:
-        raise InvalidValue("WireGuard's answer is no text") from None
-    for line in lines:
-        key, separator, value = line.partition("=")
+    if not answer.isascii():
+        raise InvalidValue("WireGuard's answer is no text")
+    for line in BytesIO(answer):
+        key, separator, value = line.decode("ascii").rstrip("\n").partition("=")
         if separator:
             yield key, value
-        elif line:
+        elif key:
             raise InvalidValue("WireGuard's answer has a line that is no key and value")
 
 
