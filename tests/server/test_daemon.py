@@ -22,6 +22,7 @@ from wireguard_mesh.server.config import Settings, load_settings
 from wireguard_mesh.server.daemon import Running, run_server
 from wireguard_mesh.server.mesh import Mesh
 from wireguard_mesh.store.lock import DatabaseLock
+from wireguard_mesh.store.store import Store
 
 Visit = Callable[[Running, httpx.AsyncClient], Awaitable[Any]]
 
@@ -119,7 +120,27 @@ async def test_a_database_that_is_removed_is_said_and_nothing_acknowledged_is_lo
         assert (await http.get("/v1/health")).status_code == 503
 
     await visit(settings_in(folder), remove)
-    assert caplog.text.count("was removed or replaced") == 2  # by the writer, and by the last flush
+    assert caplog.text.count("was removed or replaced") == 1
+
+
+async def test_a_signal_before_it_serves_ends_it_in_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Store.open
+    closed: list[Store] = []
+    close = Store.close
+
+    async def interrupted(path: Path) -> Store:
+        os.kill(os.getpid(), signal.SIGINT)
+        return await opened(path)
+
+    async def noted(store: Store) -> None:
+        closed.append(store)
+        await close(store)
+
+    monkeypatch.setattr(Store, "open", interrupted)
+    monkeypatch.setattr(Store, "close", noted)
+    async with asyncio.timeout(30):
+        await run_server(settings_in(folder), lambda _running: None)
+    assert len(closed) == 1
 
 
 async def test_the_network_can_be_changed_while_it_is_empty_and_is_remembered(folder: Path) -> None:

@@ -54,6 +54,10 @@ async def run_server(settings: Settings, ready: Callable[[Running], None], clock
     Raises `MeshError` for what keeps it from starting.
     """
     clock = clock or Clock()
+    # First of all: what is opened below must be closed in its order, however early the signal comes.
+    told_to_stop = asyncio.Event()
+    for number in _STOP_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
     _allow_connections()
     async with AsyncExitStack() as stack:
         legacy = find_legacy(settings.database)
@@ -86,7 +90,7 @@ async def run_server(settings: Settings, ready: Callable[[Running], None], clock
             clock,
         )
         http = HttpServer(make_app(mesh, settings.private_key, clock), settings.connections_per_source)
-        _stop_on_signals(writer, http)
+        stopper = asyncio.create_task(_stop_when(told_to_stop, writer, http))
         sweeper = asyncio.create_task(_sweep(mesh, settings.cleanup_interval))
         writing = asyncio.create_task(writer.run())
         ready(running)
@@ -94,11 +98,13 @@ async def run_server(settings: Settings, ready: Callable[[Running], None], clock
             await http.serve_on(sockets)
         finally:
             writer.stop()
-            sweeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeper
+            for task in (sweeper, stopper):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await writing
-            await mesh.flush()
+            if not writer.failing:  # else this would fail too, and take its time for it
+                await mesh.flush()
 
 
 async def _sweep(mesh: Mesh, interval: float) -> None:
@@ -127,15 +133,11 @@ def _liveness(settings: Settings, loaded: Loaded, clock: Clock) -> Liveness:
     return liveness
 
 
-def _stop_on_signals(writer: Writer, http: HttpServer) -> None:
-    def stop() -> None:
-        # First the writer: it wakes the long polls, which are then answered before the connections close.
-        writer.stop()
-        http.stop()
-
-    loop = asyncio.get_running_loop()
-    for number in _STOP_SIGNALS:
-        loop.add_signal_handler(number, stop)
+async def _stop_when(told_to_stop: asyncio.Event, writer: Writer, http: HttpServer) -> None:
+    await told_to_stop.wait()
+    # First the writer: it wakes the long polls, which are then answered before the connections close.
+    writer.stop()
+    http.stop()
 
 
 def _birth() -> Birth:
