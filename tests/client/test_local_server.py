@@ -112,9 +112,11 @@ async def test_there_is_room_for_root_however_many_others_ask(tmp_path: Path, mo
     assert not await refused(path)  # another one
     handler.release.set()
     assert local.answer.decode(await talk(path, b'{"type":"down"}\n')) == local.Done("DownRequest")
-    for _, writer in silent:
+    closing = asyncio.create_task(server.close())
+    for reader, writer in silent:  # they are not waited for
+        assert await reader.read() == b""
         writer.close()
-    await server.close()
+    await closing
 
 
 async def test_closing_lets_those_who_wait_have_their_answer(tmp_path: Path) -> None:

@@ -336,6 +336,7 @@ async def test_a_map_that_cannot_be_used_is_said(caplog: pytest.LogCaptureFixtur
     await made.run_until(lambda: "cannot be used" in made.membership.contact.problem)
     assert made.maps == []
     assert "cannot be used" in caplog.text
+    assert "the tunnels stay" not in caplog.text
     await made.end()
 
 

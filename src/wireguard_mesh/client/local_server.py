@@ -49,10 +49,13 @@ class LocalServer:
             raise Unavailable(f"{self._path} cannot be opened ({error.strerror})") from None
 
     async def close(self) -> None:
-        """Stop listening, let those who wait have their answers, and take the socket away."""
+        """Stop listening, let those who may change something have their answers, and take the socket away."""
         if self._server is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)
+        for task, uid in self._callers.items():
+            if not self._is_privileged(uid):
+                task.cancel()  # whoever is silent must not keep the agent from ending
         if self._callers:
             await asyncio.wait(self._callers, timeout=REQUEST_TIMEOUT)
 

@@ -245,7 +245,9 @@ class Membership:
 
     def _note_failure(self, what: str, error: MeshError) -> None:
         if self._calls.failed(what, str(error), self._clock(), error.code):
-            log.warning("%s; trying again%s", error, ", the tunnels stay" if self._is_member else "")
+            log.warning(
+                "%s; trying again%s", error, ", the tunnels stay" if self._was_member or self.map_received else ""
+            )
             self._on_trouble()
 
     def _note_success(self, what: str) -> None:
