@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import Final
 
 import msgspec
@@ -27,7 +26,6 @@ WIREGUARD_OVERHEAD: Final = 80  # bytes: IPv6 40, UDP 8, WireGuard 32, as wg-qui
 ETHERNET_MTU: Final = 1500
 MIN_MTU: Final = 1280  # RFC 8200 section 5: IPv6 needs it
 MAX_MTU: Final = 65535 - WIREGUARD_OVERHEAD
-_CACHED: Final = 8192  # peers
 _FAMILIES: Final = frozenset({4, 6})
 
 
@@ -78,14 +76,7 @@ def wanted_device(
 
 
 def _allowed_ips(peer: Peer, exit_node: ExitDecision) -> frozenset[Prefix]:
-    own = _prefixes(peer.ipv4, peer.ipv6)
-    return own.union(DEFAULT_ROUTES) if peer.public_key == exit_node.key else own
-
-
-# Making a prefix takes longer than all else that is done for a peer at each look.
-@lru_cache(_CACHED)
-def _prefixes(ipv4: IPv4Address, ipv6: IPv6Address) -> frozenset[Prefix]:
-    return frozenset((IPv4Network(ipv4), IPv6Network(ipv6)))
+    return peer.addresses.union(DEFAULT_ROUTES) if peer.public_key == exit_node.key else peer.addresses
 
 
 def wanted_host(settings: Settings, network_map: NetworkMap, exit_node: ExitDecision, link_mtu: int) -> WantedHost:

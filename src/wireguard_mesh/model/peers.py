@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final
 
 import msgspec
 
@@ -12,6 +14,7 @@ from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import Hostname, PeerId
 from wireguard_mesh.model.networks import MeshNetwork, Prefix
 
+_CACHED: Final = 8192  # peers
 DEFAULT_ROUTES: tuple[Prefix, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 
 
@@ -34,9 +37,15 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 0
 
     @property
-    def addresses(self) -> tuple[Prefix, ...]:
+    def addresses(self) -> frozenset[Prefix]:
         """What WireGuard may accept from it, and send to it: its own two addresses."""
-        return (IPv4Network(self.ipv4), IPv6Network(self.ipv6))
+        return _prefixes(self.ipv4, self.ipv6)
+
+
+# Making a prefix takes longer than all else that is done for a peer at each look at the device.
+@lru_cache(_CACHED)
+def _prefixes(ipv4: IPv4Address, ipv6: IPv6Address) -> frozenset[Prefix]:
+    return frozenset((IPv4Network(ipv4), IPv6Network(ipv6)))
 
 
 class NetworkMap(msgspec.Struct, frozen=True, kw_only=True):
