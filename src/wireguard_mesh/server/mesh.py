@@ -53,6 +53,7 @@ class Mesh:
         self._flush_fails = False
         self._changes = RateLimiter(CHANGE_BURST, CHANGE_RATE, what="this peer changes too often")
         self._journal = Journal()
+        self._online: tuple[Snapshot | None, int] = (None, 0)
         writer.reloaded = self._watch_over_all
         self._polls: dict[PublicKey, list[Callable[[], None]]] = {}
 
@@ -174,6 +175,13 @@ class Mesh:
     def heartbeat_timeout(self) -> float:
         """After how many seconds of silence a peer is offline."""
         return self._liveness.timeout
+
+    @property
+    def online(self) -> int:
+        """How many peers are online; counted once a snapshot, since anybody may ask."""
+        if self._online[0] is not self.snapshot:
+            self._online = (self.snapshot, sum(record.peer.online for record in self.snapshot.records.values()))
+        return self._online[1]
 
     @property
     def can_write(self) -> bool:

@@ -101,7 +101,6 @@ def public_routes(mesh: Mesh, gate: Gate, clock: Clock, server_key: PublicKey) -
 
     @get("/v1/health")
     async def health() -> ASGIResponse:
-        records = mesh.snapshot.records.values()
         status = HTTPStatus.OK if mesh.can_write else HTTPStatus.SERVICE_UNAVAILABLE
         return json_reply(
             encode(
@@ -109,8 +108,8 @@ def public_routes(mesh: Mesh, gate: Gate, clock: Clock, server_key: PublicKey) -
                     status="ok" if mesh.can_write else "cannot write",
                     version=__version__,
                     revision=mesh.snapshot.revision,
-                    peers=len(records),
-                    online=sum(record.peer.online for record in records),
+                    peers=len(mesh.snapshot.records),
+                    online=mesh.online,
                     uptime=round(clock.monotonic() - started, 1),
                 )
             ),
