@@ -59,6 +59,13 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         sqlite.engine(tmp_path)
 
 
+def test_a_device_is_no_database_and_keeps_its_mode() -> None:
+    before = Path("/dev/null").stat().st_mode
+    with pytest.raises(Unavailable, match="no regular file"):
+        sqlite.engine(Path("/dev/null"))
+    assert Path("/dev/null").stat().st_mode == before
+
+
 async def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
     with closing(sqlite3.connect(path)) as connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -30,8 +31,14 @@ def engine(path: Path) -> AsyncEngine:
     Raises `Unavailable`.
     """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE))
-        path.chmod(_PRIVATE)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE)
+        try:
+            # Nobody's device is to get another mode, be it named by mistake.
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise Unavailable(f"{path} is no regular file", "choose another place with -db")
+            os.fchmod(descriptor, _PRIVATE)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise Unavailable(
             f"cannot write the database {path}: {error.strerror}", "choose a place of yours with -db"
