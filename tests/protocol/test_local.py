@@ -27,7 +27,7 @@ def status_of(number: int, *, in_device: bool = True) -> local.PeerStatus:
         ipv6=one.ipv6,
         online=in_device,
         endpoint=Endpoint.parse("192.0.2.3:51820") if in_device else None,
-        allowed_ips=tuple(map(str, one.addresses)) if in_device else (),
+        allowed_ips=(f"{one.ipv4}/32", f"{one.ipv6}/128") if in_device else (),
         latest_handshake=1_700_000_000.5 if number == 2 else 0.0,
         received_bytes=10,
         sent_bytes=20,
