@@ -129,7 +129,7 @@ def pack(program: str, site: Path, into: Path) -> Path:
         Path(sys.executable).with_name("shiv"),
         "--reproducible",
         f"--site-packages={site}",
-        f"--entry-point=wireguard_mesh.cli.{program}:main",
+        f"--entry-point=wireguard_mesh.cli.entry:vpn_{program}",
         f"--preamble={LAUNCH_CHECK}",
         "--python=/usr/bin/env python3",
         f"--output-file={unfinished}",

@@ -8,10 +8,10 @@ from typing import Final, NoReturn
 
 import click
 
+from wireguard_mesh.cli.entry import INTERRUPTED
 from wireguard_mesh.model.errors import MeshError
 
 FAILED: Final = 1
-INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
 
 def run(command: click.Command, program: str) -> NoReturn:
