@@ -76,6 +76,21 @@ class Agent:
             Requests(self.parts, self._take_leave).handle,
         )
         try:
+            problem = await self._work(socket)
+            if problem is not None:
+                await self._undo_start()
+                raise problem
+        finally:
+            await socket.close()
+            self.parts.disk.write()
+            self._http.drop_connections()
+            await self.parts.device.close()
+            await self._system.close()
+
+    async def _work(self, socket: LocalServer) -> MeshError | None:
+        """All that an agent does, until it is to end; returns what kept it from starting."""
+        problem: MeshError | None = None
+        try:
             await self._look_at_links()
             await self.parts.device.expect_forwarding()
             await socket.open()
@@ -92,14 +107,8 @@ class Agent:
                 ]
                 group.create_task(self._end_all(work))
         except* MeshError as errors:
-            await self._undo_start()
-            raise _first(errors) from None
-        finally:
-            await socket.close()
-            self.parts.disk.write()
-            self._http.drop_connections()
-            await self.parts.device.close()
-            await self._system.close()
+            problem = _first(errors)  # not raised here: before Python 3.11.4 it would come out as a group of one
+        return problem
 
     def stop(self) -> None:
         """End, and leave the tunnels standing."""
