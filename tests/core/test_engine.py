@@ -129,6 +129,34 @@ def test_every_peer_of_a_machine_that_moved_gets_a_packet_at_once() -> None:
     assert {one.public_key for one in bench.called.peers} == {public_key(2)}
 
 
+def test_a_peer_that_leaves_while_it_is_called_is_nobodys_fault() -> None:
+    bench = alive_bench(2, 3)
+    bench.engine.rerouted()
+    wanted = bench.engine.wanted(at(3))
+    assert wanted is not None
+    assert set(wanted.calls) == {public_key(2), public_key(3)}
+    bench.engine.map_arrived(network_map(peer(3), revision=2), at(3))
+    bench.engine.applied(wanted, at(3))
+    bench.settle(4)
+    assert bench.called.is_empty
+
+
+def test_a_call_that_becomes_due_while_others_are_sent_is_sent_too() -> None:
+    bench = alive_bench(2, 3)
+    bench.engine.rerouted()
+    wanted = bench.engine.wanted(at(3))
+    assert wanted is not None
+    bench.engine.rerouted()
+    bench.engine.applied(wanted, at(3))
+    assert bench.engine.next_look(at(3)) == 3 + CALL_GAP
+    bench.settle(3.1)
+    assert bench.called.is_empty
+    bench.settle(3 + CALL_GAP)
+    assert {one.public_key for one in bench.called.peers} == {public_key(2), public_key(3)}
+    bench.settle(5)
+    assert bench.called.is_empty
+
+
 def test_where_nobody_answers_a_machine_that_moved_tries_the_peers_addresses() -> None:
     bench = alive_bench(2, 3)
     for number in (2, 3):

@@ -100,14 +100,15 @@ class Engine:
     def rerouted(self) -> None:
         """Packets may leave by another way: peers must hear of it from WireGuard, which keeps to the old one."""
         for session in self._sessions.values():
-            session.call_due = True
+            session.call()
 
     def applied(self, wanted: Wanted, now: Instant) -> None:
-        """What was wanted was done."""
-        for key in wanted.calls:
-            self._sessions[key].call_due = False
+        """What was wanted was done. Meanwhile a peer may have left, or another call become due."""
+        called = [self._sessions[key] for key in wanted.calls if key in self._sessions]
+        for session in called:
+            session.called()
         if wanted.calls:
-            self._has_calls = False
+            self._has_calls = any(session.call_due for session in called)
             self._next_call = now.monotonic + CALL_GAP
 
     def configure(self, settings: Settings) -> None:
@@ -130,11 +131,15 @@ class Engine:
         device = wanted_device(self.settings, self.map, self._sessions, self.exit_node, now)
         calls = tuple(key for key in device.peers if self._sessions[key].call_due and self._sessions[key].starts(now))
         self._has_calls = bool(calls)
+        if now.monotonic < self._next_call:
+            calls = ()
+        for key in calls:
+            self._sessions[key].is_calling = True
         return Wanted(
             device,
             wanted_host(self.settings, self.map, self.exit_node, self.link_mtu),
             self.exit_node,
-            calls if now.monotonic >= self._next_call else (),
+            calls,
         )
 
     def next_look(self, now: Instant) -> float:
@@ -153,7 +158,7 @@ class Engine:
 
     def published(self, limit: int) -> tuple[Endpoint, ...]:
         """Where others may reach this machine, best first; none before the device has its port."""
-        port = self.settings.listen_port or (self.device.listen_port if self.device else 0)
+        port = self._own_port()
         return endpoints.published(self.local, port, limit) if port else ()
 
     def is_alive(self, key: PublicKey, now: Instant) -> bool:
@@ -161,9 +166,12 @@ class Engine:
         session = self._sessions.get(key)
         return session is not None and session.alive(now)
 
+    def _own_port(self) -> int:
+        """WireGuard's UDP port here; 0: not known yet."""
+        return self.settings.listen_port or (self.device.listen_port if self.device else 0)
+
     def _ranked(self, peer: Peer) -> tuple[Endpoint, ...]:
-        own_port = self.settings.listen_port or (self.device.listen_port if self.device else 0)
-        return endpoints.ranked(peer.endpoints, self.local, own_port)
+        return endpoints.ranked(peer.endpoints, self.local, self._own_port())
 
     def _rank_all(self, now: Instant) -> None:
         if self.map is not None:

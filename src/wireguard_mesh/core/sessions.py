@@ -25,15 +25,16 @@ from wireguard_mesh.model.devices import ObservedPeer
 from wireguard_mesh.model.endpoints import Endpoint
 
 REKEY_TIMEOUT: Final = 5.0  # WireGuard paper, section 6.1: seconds between two attempts at a handshake
-REJECT_AFTER_TIME: Final = 180.0  # the same: no session is used longer, so no younger handshake means no tunnel
+REJECT_AFTER_TIME: Final = 180.0  # the same section: no session is used longer, so no younger handshake means no tunnel
 CALL_AFTER: Final = 0.1  # longer than the others take from the news of a newcomer to a device that answers
 FOLLOW_AFTER: Final = 0.3  # longer than a newcomer takes from its first map to a device that answers
-KEEPALIVE_TIMEOUT: Final = 10.0  # the same: within it a peer that got data answers, with an empty packet if need be
+KEEPALIVE_TIMEOUT: Final = 10.0  # WireGuard paper, section 6.1: within it a peer that got data answers, with an empty packet if need be
 UNANSWERED_BYTES: Final = 1024  # more than a session's keepalives and one handshake: something was to be answered
 HEARD_FOR: Final = 60.0  # received bytes prove life as long; more than two keepalives of 25 s
 LONGEST_TRY: Final = 60.0  # seconds that an address is tried once all have been tried a few times
 FIRST_LOOK: Final = 0.2  # seconds after its start at which a handshake is looked for first
 _FIRST_TRIES: Final = 2  # rounds through all addresses before they take longer
+_DOUBLINGS: Final = 8  # of the time for an address: beyond LONGEST_TRY anyhow, and no power that overflows
 _NEVER: Final = float("-inf")
 _FOREVER: Final = float("inf")
 
@@ -44,7 +45,7 @@ class Session:
     __slots__ = (
         "_candidates", "_doubted_at", "_handshake", "_handshake_at", "_heard_at", "_is_unseen", "_is_withheld",
         "_position", "_received", "_sent_before", "_started", "_tries", "_try_until", "_unanswered_at", "call_due",
-        "doubt_due",
+        "doubt_due", "is_calling",
     )  # fmt: skip
 
     def __init__(self, *, start_at: float, is_withheld: bool = False) -> None:
@@ -65,8 +66,20 @@ class Session:
         self._doubted_at = _NEVER
         self.call_due = False
         """Whether the peer is to get a packet now, from whichever address this machine has now."""
+        self.is_calling = False
+        """Whether that packet is under way, and would do for all that was known when it was asked for."""
         self.doubt_due = False
         """Whether addresses changed, so that from the next observation on the peer must be heard anew."""
+
+    def call(self) -> None:
+        """The peer is to get a packet; one that is under way already is too early."""
+        self.call_due = True
+        self.is_calling = False
+
+    def called(self) -> None:
+        """The packet that was under way has been sent."""
+        if self.is_calling:
+            self.call_due = self.is_calling = False
 
     def offer(self, candidates: tuple[Endpoint, ...], now: Instant) -> None:
         """The peer may be reached at these, best first. If they are others than before, the first one is next."""
@@ -88,7 +101,8 @@ class Session:
         if self.alive(now):
             self._observe_alive(is_heard or self._doubted_at == _NEVER, now)
             # An agent that adopts a tunnel cannot know whether this machine moved while nobody looked.
-            self.call_due |= was_unseen
+            if was_unseen:
+                self.call()
             return
         self._doubted_at = _NEVER
         self.doubt_due = False
@@ -105,12 +119,13 @@ class Session:
             # What came before this moment may have come by the old addresses.
             self.doubt_due = False
             self._doubted_at = now.monotonic
-            self.call_due = True
+            self.call()
             self._tries = 0
             self._try_from(None, now.monotonic)
         elif is_trusted:
             # The peer, in doubt as well, is answered once more: so it hears that it is heard.
-            self.call_due |= self._doubted_at != _NEVER
+            if self._doubted_at != _NEVER:
+                self.call()
             self._doubted_at = _NEVER
             self._position = None
             self._try_until = _FOREVER
@@ -138,7 +153,9 @@ class Session:
         """Go on to the next address if the time of this one is over."""
         if now.monotonic < self._try_until or not self._candidates:
             return
-        self.call_due = self.alive(now)  # a tunnel that is dead calls by itself
+        self.call_due = False  # a tunnel that is dead calls by itself
+        if self.alive(now):
+            self.call()
         following = 0 if self._position is None else (self._position + 1) % len(self._candidates)
         self._tries += 1
         self._try_from(following, now.monotonic)
@@ -146,7 +163,7 @@ class Session:
     def _try_from(self, position: int | None, now: float) -> None:
         self._position = position
         rounds = self._tries // max(1, len(self._candidates))
-        whole = REKEY_TIMEOUT * 2.0 ** min(max(0, rounds - _FIRST_TRIES), 8)
+        whole = REKEY_TIMEOUT * 2.0 ** min(max(0, rounds - _FIRST_TRIES), _DOUBLINGS)
         self._try_until = max(now, self._started) + min(LONGEST_TRY, whole)
 
     def alive(self, now: Instant) -> bool:
