@@ -14,8 +14,8 @@ from wireguard_mesh.model.errors import MeshError, NotFound, NotPermitted, Unava
 from wireguard_mesh.server import writer as writer_module
 from wireguard_mesh.server.clock import Clock
 from wireguard_mesh.server.writer import Writer
-from wireguard_mesh.store.faults import StorageFull
-from wireguard_mesh.store.store import Store
+from wireguard_mesh.store.faults import Damaged, StorageFull
+from wireguard_mesh.store.store import Loaded, Store
 
 
 async def submit_all(writer: Writer, *commands: Command) -> list[Record | BaseException]:
@@ -114,6 +114,38 @@ async def test_a_fault_of_ours_ends_neither_the_writer_nor_a_waiter_s_wait(
             await server.writer.submit(register(1))
     assert "a bug" in caplog.text
     assert (await server.writer.submit(register(1))).number == 1
+
+
+async def test_a_fault_of_ours_after_the_commit_leaves_nothing_behind(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        fail_writes(patch, server.store, RuntimeError("a bug"), after=True)
+        with pytest.raises(Unavailable, match="failed at this"):
+            await server.writer.submit(register(1))
+        assert server.writer.failing
+    assert (await server.writer.submit(register(2))).number == 2
+    assert server.writer.snapshot.record(public_key(1)).number == 1
+    assert not server.writer.failing
+
+
+async def test_a_database_that_proves_damaged_is_said_once_and_to_the_log_alone(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def damaged() -> Loaded:
+        raise Damaged("the database is damaged: peer x", "restore a backup")
+
+    with monkeypatch.context() as patch:
+        fail_writes(patch, server.store, Unavailable("disk I/O error"), after=True)
+        patch.setattr(server.store, "reload", damaged)
+        with pytest.raises(Unavailable, match="disk I/O error"):
+            await server.writer.submit(register(1))
+        for seed in (2, 3):
+            with pytest.raises(Unavailable, match="cannot use its database"):
+                await server.writer.submit(register(seed))
+    assert [record.levelname for record in caplog.records if "damaged" in record.message] == ["ERROR"]
+    assert not [record for record in caplog.records if record.exc_info]
+    assert (await server.writer.submit(register(4))).number == 2
 
 
 async def test_a_full_queue_refuses(server: Server) -> None:

@@ -50,6 +50,7 @@ class Writer:
         self._changed = asyncio.Event()
         self._stopping = False
         self._failing = False
+        self._said: set[type[Exception]] = set()  # what was logged since a write succeeded
         self._probing = False
         self._batch: list[Waiting] = []  # on its way to the disk
         self.reloaded: Callable[[Snapshot], None] = _nobody_cares
@@ -99,9 +100,12 @@ class Writer:
             self._batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
             try:
                 await self._carry_out(self._batch)
-            except Exception:
-                # A fault of ours. Whoever waits must hear of it, and the others must go on being served.
-                log.exception("a batch of commands failed")
+            except Exception as error:
+                # A fault of ours. Whoever waits must hear of it, and the others must go on being served. It may have
+                # come after the commit: what the database has is looked at before anything else is decided.
+                if self._is_new(error):
+                    log.exception("a batch of commands failed")
+                self._failing = True
                 _fail(self._batch, Unavailable("the server failed at this", "try again"))
             self._batch = []
 
@@ -123,9 +127,10 @@ class Writer:
             outcome = decide(self.snapshot, [command for command, _ in batch], self._clock.wall(), self._quarantine)
             if self._failing or not outcome.changes.is_empty:
                 await self._store.write(outcome.changes, self._clock.wall())
-        except Unavailable as error:
+        except MeshError as error:
             self._note_failure(error)
-            _fail(batch, error)
+            is_for_all = isinstance(error, Unavailable)  # else it is for who runs the server: a damaged database
+            _fail(batch, error if is_for_all else Unavailable("the server cannot use its database", "its log says why"))
             return
         self._note_success()
         self._publish(outcome.snapshot)
@@ -143,15 +148,22 @@ class Writer:
             waiting, self._changed = self._changed, asyncio.Event()
             waiting.set()
 
-    def _note_failure(self, error: Unavailable) -> None:
-        if not self._failing:
+    def _note_failure(self, error: MeshError) -> None:
+        if self._is_new(error):
             log.error("%s; nothing can be registered or changed until then", error)
         self._failing = True
+
+    def _is_new(self, error: Exception) -> bool:
+        kind = type(error)
+        is_new = kind not in self._said
+        self._said.add(kind)
+        return is_new
 
     def _note_success(self) -> None:
         if self._failing:
             log.warning("the database can be written again")
         self._failing = False
+        self._said.clear()
 
 
 def _nobody_cares(_snapshot: Snapshot) -> None:
