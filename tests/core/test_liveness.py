@@ -103,3 +103,11 @@ def test_only_what_was_heard_since_is_saved() -> None:
     assert liveness.unsaved() == [(ANN, 33.0)]
     liveness.saved([ANN])
     assert liveness.unsaved() == []
+
+
+def test_who_is_not_known_any_more_is_forgotten() -> None:
+    liveness = Liveness(TIMEOUT, 0.0)
+    liveness.load([(ANN, 7.0)], [(BOB, 3.0), (public_key(3), 4.0)])
+    liveness.keep_only({BOB})
+    assert [liveness.last_heard(key) for key in (ANN, BOB, public_key(3))] == [0.0, 3.0, 0.0]
+    assert sweep(liveness, 0.0, 200.0) == []

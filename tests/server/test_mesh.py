@@ -11,7 +11,7 @@ import pytest
 from tests.core.samples import public_key
 from tests.server.conftest import START, Server
 from wireguard_mesh.core.ratelimit import CHANGE_BURST
-from wireguard_mesh.core.registry import Heartbeat
+from wireguard_mesh.core.registry import Heartbeat, Leave
 from wireguard_mesh.core.snapshot import Changes
 from wireguard_mesh.model.errors import NotFound, Unavailable
 from wireguard_mesh.protocol.api import MapUpdate, Since, UpdateKind
@@ -191,3 +191,11 @@ async def test_comings_and_goings_are_logged_once(server: Server, caplog: pytest
         f"peer is back {who}",
         f"peer left {who}",
     ]
+
+
+async def test_a_peer_that_is_gone_is_not_looked_for_again(server: Server) -> None:
+    await server.join(1)
+    await server.writer.submit(Leave(public_key=public_key(1), signed=True))
+    await sweep_for(server, 130)
+    assert server.liveness.overdue(server.time.monotonic) == []
+    assert server.mesh.last_heard(public_key(1)) == 0.0

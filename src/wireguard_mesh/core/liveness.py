@@ -6,7 +6,7 @@ only shown. When the server itself was not running, or not scheduled, silence sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,6 +59,11 @@ class Liveness:
         self._online.pop(key, None)
         self._offline.pop(key, None)
         self._unsaved.discard(key)
+
+    def keep_only(self, known: Container[PublicKey]) -> None:
+        """Forget all but these."""
+        for key in [key for key in (*self._online, *self._offline) if key not in known]:
+            self.forget(key)
 
     def last_heard(self, key: PublicKey) -> float:
         """Wall time of the last sign of life, 0.0 if there was none."""

@@ -60,7 +60,7 @@ class Leave(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MarkOffline(msgspec.Struct, frozen=True, kw_only=True):
-    """No heartbeat came in time. A peer that is gone or offline already is passed over."""
+    """No heartbeat came in time. One that is offline already is passed over, one that is gone is `NotFound`."""
 
     public_key: PublicKey
 
@@ -141,7 +141,8 @@ def _check_signed(record: Record, signed: bool) -> None:
 
 
 class _Draft:
-    """A snapshot in the making. What is not changed is shared with the base; the rest is copied on first change."""
+    """A snapshot in the making. Its tables are copies of the base's, made for every batch; only the pool is copied at
+    its first change."""
 
     def __init__(self, base: Snapshot, now: float, quarantine: float) -> None:
         self._base = base

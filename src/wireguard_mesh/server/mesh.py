@@ -23,7 +23,7 @@ from wireguard_mesh.core.registry import (
 )
 from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.endpoints import Address, Endpoint
-from wireguard_mesh.model.errors import MeshError, Unavailable
+from wireguard_mesh.model.errors import MeshError, NotFound, Unavailable
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import Hostname
 from wireguard_mesh.protocol.api import MapUpdate, Since, UpdateKind
@@ -201,6 +201,7 @@ class Mesh:
             await self.flush()
 
     def _watch_over_all(self, snapshot: Snapshot) -> None:
+        self._liveness.keep_only(snapshot.records)
         online = [key for key, record in snapshot.records.items() if record.peer.online]
         self._liveness.watch(online, self._clock.monotonic(), self._clock.wall())
 
@@ -226,5 +227,7 @@ class Mesh:
             else:
                 # It was heard while the batch was written.
                 await self._writer.submit(Heartbeat(public_key=key, signed=record.signed))
+        except NotFound:
+            self._liveness.forget(key)
         except MeshError as error:
             log.debug("not marked offline, the next sweep tries again: %s", error)
