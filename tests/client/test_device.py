@@ -12,7 +12,8 @@ from wireguard_mesh.core.engine import Engine
 from wireguard_mesh.core.exit_nodes import ExitPolicy
 from wireguard_mesh.core.wanted import Settings
 from wireguard_mesh.model.devices import BackendKind
-from wireguard_mesh.model.errors import Conflict, NotFound, Unavailable, Unsupported
+from wireguard_mesh.model.errors import Conflict, MeshError, NotFound, Unavailable, Unsupported
+from wireguard_mesh.model.hosts import WantedHost
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.peers import NetworkMap
 from wireguard_mesh.system.fake import FakeSystem
@@ -227,6 +228,63 @@ async def test_a_fault_is_said_once_and_its_end_once(caplog: pytest.LogCaptureFi
     said = [record.getMessage() for record in caplog.records]
     assert sum("busy" in text for text in said) == 1
     assert sum("as it should be again" in text for text in said) == 1
+
+
+async def test_a_fault_of_ours_is_said_once_and_survived_once_it_was_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = Made()
+    made.engine.map_arrived(network_map(2), clock.now())
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(made.engine, "wanted", broken)
+        with pytest.raises(ZeroDivisionError):
+            await made.keeper.run()
+    await made.keeper.reconcile()
+    running = asyncio.create_task(made.keeper.run())
+    with monkeypatch.context() as patch:
+        patch.setattr(made.engine, "wanted", broken)
+        for _ in range(100):
+            made.keeper.wake()
+            await asyncio.sleep(0)
+        await until(lambda: "ours" in made.keeper.problem)
+    made.keeper.wake()
+    await until(lambda: made.keeper.problem == "", "the end of the fault")
+    assert not running.done()
+    running.cancel()
+    assert sum(record.exc_info is not None for record in caplog.records) == 1
+
+
+async def test_what_changes_in_the_host_while_it_is_set_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Made()
+    await made.keeper.open()
+    made.engine.map_arrived(network_map(2), clock.now())
+    apply = made.system.apply
+
+    async def apply_while_it_changes(wanted: WantedHost) -> MeshError | None:
+        made.keeper.wake(host_changed=True)
+        return await apply(wanted)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(made.system, "apply", apply_while_it_changes)
+        await made.keeper.reconcile()
+    await made.keeper.reconcile()
+    await made.keeper.reconcile()
+    assert made.system.count["apply"] == 2
+
+
+async def test_what_could_not_be_set_in_the_host_is_tried_again() -> None:
+    made = Made()
+    await made.keeper.open()
+    made.engine.map_arrived(network_map(2), clock.now())
+    made.system.fail("apply", Unavailable("busy"))
+    with pytest.raises(Unavailable):
+        await made.keeper.reconcile()
+    await made.keeper.reconcile()
+    assert made.system.count["apply"] == 2
 
 
 async def test_what_only_the_user_can_put_right_ends_it_before_it_was_up_only() -> None:

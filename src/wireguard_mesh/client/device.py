@@ -145,15 +145,29 @@ class DeviceKeeper:
         except (MeshError, OSError) as error:
             if not self.is_up.is_set() and isinstance(error, (Conflict, NotPermitted, Unsupported)):
                 raise
-            self._failures += 1
-            if self._contact.failed(str(error), self._clock()):
+            if self._has_failed(str(error)):
                 log.warning("the interface cannot be set up now, will try again: %s", error)
-            return _RETRY.delay(self._failures, random.random())
+            return self._retry_delay()
+        except Exception as error:
+            if not self.is_up.is_set():
+                raise
+            # A fault of ours: the tunnels stand, and the next map may well be another.
+            if self._has_failed(f"internal error: {error!r}"):
+                log.exception("the interface cannot be kept as wanted by a fault of this program, will try again")
+            return self._retry_delay()
         now = self._clock()
         self._failures = 0
         if self._contact.succeeded(now):
             log.info("the interface is as it should be again")
         return max(0.0, self.engine.next_look(now) - now.monotonic)
+
+    def _has_failed(self, problem: str) -> bool:
+        """Whether that is news."""
+        self._failures += 1
+        return self._contact.failed(problem, self._clock())
+
+    def _retry_delay(self) -> float:
+        return _RETRY.delay(self._failures, random.random())
 
     async def refresh(self) -> None:
         """Read the device for somebody who asks how it is. A fault is for `run` to say."""
@@ -209,8 +223,13 @@ class DeviceKeeper:
         has_exit = host.exit_routing is not None or host.forwarding is not None
         if host == self._host and not (has_exit and now - self._host_checked >= _HOST_CHECK):
             return
-        fault = await self.system.apply(host)
+        # Before it is done: what changes meanwhile may be missed by it, and asks by `wake` for another time.
         self._host, self._host_checked = host, now
+        try:
+            fault = await self.system.apply(host)
+        except BaseException:
+            self._host = None
+            raise
         self._exit_fault = str(fault or "")
         forwards = host.forwarding is not None and fault is None
         if forwards != self.forwards:
