@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from ipaddress import IPv4Network
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,9 +15,11 @@ from sqlalchemy import text
 
 from tests.core.samples import public_key, register
 from tests.core.test_registry import BATCHES
+from wireguard_mesh.core.ipam import Lease
 from wireguard_mesh.core.registry import Command, Leave, decide
 from wireguard_mesh.core.snapshot import Changes, Snapshot
 from wireguard_mesh.model.errors import Conflict, Unavailable
+from wireguard_mesh.model.names import PeerId
 from wireguard_mesh.store.faults import Damaged, StorageFull
 from wireguard_mesh.store.store import Birth, Store
 
@@ -187,3 +191,28 @@ async def test_a_database_that_is_gone_is_not_written(store: Store, tmp_path: Pa
     for work in (store.write(Changes(2, 0), 0.0), store.save_last_seen([]), store.revision()):
         with pytest.raises(Unavailable, match="was removed or replaced"):
             await work
+
+
+async def test_more_is_removed_at_once_than_a_statement_has_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+
+    def with_usual_limit(*arguments: Any, **named: Any) -> sqlite3.Connection:
+        # Distributions may build SQLite with a higher one.
+        connection = connect(*arguments, **named)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 32_766)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", with_usual_limit)
+    store = await Store.open(tmp_path / "peers.db")
+    many = 40_000
+    await store.load(NETWORK, BIRTH)
+    leases = tuple(Lease(number, public_key(1), 100.0) for number in range(1, many + 1))
+    await store.write(Changes(1, 0, quarantined=leases), 0.0)
+    assert len((await store.reload()).snapshot.pool.leases) == many
+    released = tuple(lease.number for lease in leases)
+    removed = tuple(PeerId(f"peer-{number:06}") for number in released)
+    await store.write(Changes(2, 0, removed=removed, released=released), 0.0)
+    assert not (await store.reload()).snapshot.pool.leases
+    await store.close()

@@ -180,10 +180,10 @@ async def _change_network(connection: AsyncConnection, standing: str, wanted: IP
 async def _write(connection: AsyncConnection, changes: Changes, heard: float) -> None:
     # Removals first: a number or a key may pass from one row to another within a batch.
     if changes.removed:
-        await connection.execute(delete(peers).where(peers.c.id.in_(changes.removed)))
+        await connection.execute(_DELETE_PEER, [{"gone": peer_id} for peer_id in changes.removed])
     if changes.released or changes.quarantined:
         numbers = [*changes.released, *(lease.number for lease in changes.quarantined)]
-        await connection.execute(delete(quarantine).where(quarantine.c.number.in_(numbers)))
+        await connection.execute(_DELETE_LEASE, [{"gone": number} for number in numbers])
     if changes.quarantined:
         rows = [
             {"number": lease.number, "public_key": lease.public_key.to_base64(), "until": lease.until}
@@ -207,6 +207,9 @@ async def _write(connection: AsyncConnection, changes: Changes, heard: float) ->
 _PREFIX = "new_"
 _CHANGING = ("hostname", "os", "endpoints", "exit_node", "online", "signed", "version", "revision")
 _UPDATE_LAST_SEEN = update(peers).where(peers.c.public_key == bindparam("key")).values(last_seen=bindparam("seen"))
+# Row by row: one statement takes 32,766 values at most, and more addresses can be released at once.
+_DELETE_PEER = delete(peers).where(peers.c.id == bindparam("gone"))
+_DELETE_LEASE = delete(quarantine).where(quarantine.c.number == bindparam("gone"))
 _UPDATE_PEER = (
     update(peers)
     .where(peers.c.id == bindparam(f"{_PREFIX}id"))
