@@ -93,7 +93,7 @@ async def closes(reader: asyncio.StreamReader) -> bool:
 async def test_a_body_that_does_not_come_holds_nothing_though_it_is_answered(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "BODY_LIMIT_SECONDS", 0.2)
     reader, writer = await served.open()
     writer.write(b"GET /early HTTP/1.1\r\ncontent-length: 9\r\n\r\n")
     assert (await reader.readuntil(b"ok")).startswith(ANSWERED)

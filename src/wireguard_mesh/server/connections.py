@@ -22,10 +22,12 @@ MAX_REQUEST: Final = MAX_HEAD + 2 * MAX_BODY  # as it travels: chunks and traile
 MAX_PIPELINED: Final = 8  # requests that wait for the answers to those before them
 MAX_UNSENT: Final = 256 * 1024 * 1024  # bytes of answers that nobody reads, of all connections together
 HEAD_SECONDS: Final = 10.0
-BODY_SECONDS: Final = 20.0  # more than what reads bodies allows, so that a slow one is answered
+BODY_LIMIT_SECONDS: Final = 20.0  # if nobody reads it; above `gate.BODY_SECONDS`, so that a slow one is answered
+    20.0  # for a body that nobody reads; above `gate.BODY_SECONDS`, so that a slow one is answered
+)
 WRITE_SECONDS: Final = 60.0  # a map of 10,000 peers at half a megabit a second
 KEEP_ALIVE_SECONDS: Final = 75.0  # more than the longest pause between two requests of an agent
-MAX_CONNECTIONS: Final = 12_000
+MAX_CONNECTIONS: Final = 24_000  # two for each of 10,000 agents, and a fifth more for everybody else
 
 
 class Shared(ServerState):
@@ -156,7 +158,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._phase = _Phase.BODY
-        self._expect_within(BODY_SECONDS)
+        self._expect_within(BODY_LIMIT_SECONDS)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
