@@ -10,7 +10,7 @@ from wireguard_mesh.core.ratelimit import RateLimited, RateLimiter, source_of
 
 
 def test_a_burst_and_then_the_rate() -> None:
-    limiter = RateLimiter(3, 2.0)
+    limiter = RateLimiter(3, 2.0, what="too many registrations")
     for _ in range(3):
         limiter.take("a", 0.0)
     with pytest.raises(RateLimited) as caught:
@@ -23,7 +23,7 @@ def test_a_burst_and_then_the_rate() -> None:
 
 
 def test_a_bucket_holds_no_more_than_its_burst() -> None:
-    limiter = RateLimiter(2, 1.0)
+    limiter = RateLimiter(2, 1.0, what="too many registrations")
     limiter.take("a", 0.0)
     for _ in range(2):
         limiter.take("a", 1000.0)
@@ -32,13 +32,13 @@ def test_a_bucket_holds_no_more_than_its_burst() -> None:
 
 
 def test_no_burst_is_no_limit() -> None:
-    limiter = RateLimiter(0, 0)
+    limiter = RateLimiter(0, 0, what="too many registrations")
     for _ in range(100):
         limiter.take("a", 0.0)
 
 
 def test_the_source_unused_for_longest_gives_way() -> None:
-    limiter = RateLimiter(2, 0.001, max_sources=2)
+    limiter = RateLimiter(2, 0.001, max_sources=2, what="too many registrations")
     for source in ("old", "new", "new", "newest"):
         limiter.take(source, 0.0)
     with pytest.raises(RateLimited):

@@ -90,7 +90,9 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     loaded = await store.load(IPv4Network("10.100.0.0/16"), Birth("epoch1", bytes(5)))
     writer = Writer(store, loaded.snapshot, clock)
     liveness = Liveness(120.0, time.monotonic)
-    mesh = Mesh(writer, liveness, RateLimiter(BURST, 1.0), store, clock)
+    mesh = Mesh(
+        writer, liveness, RateLimiter(BURST, 1.0, what="too many registrations from this address"), store, clock
+    )
     writing = asyncio.create_task(writer.run())
     app: Any = make_app(mesh, SERVER_KEY, clock)
     transport = httpx.ASGITransport(app, client=("192.0.2.77", 1234))

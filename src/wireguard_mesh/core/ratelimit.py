@@ -38,7 +38,7 @@ class _Bucket:
 class RateLimiter:
     """Buckets of a bounded number of sources; the one unused for longest gives way to a new one.
 
-    `burst` and `rate` 0: no limit.
+    `burst` and `rate` 0: no limit. `what` says to a person which limit it is.
     """
 
     def __init__(
@@ -46,7 +46,8 @@ class RateLimiter:
         burst: float,
         rate: float,
         max_sources: int = MAX_SOURCES,
-        what: str = "too many registrations from this address",
+        *,
+        what: str,
     ) -> None:
         self._what = what
         self._burst = burst

@@ -85,7 +85,11 @@ async def run_server(settings: Settings, ready: Callable[[Running], None], clock
         mesh = Mesh(
             writer,
             _liveness(settings, loaded, clock),
-            RateLimiter(settings.registration_burst, settings.registration_rate),
+            RateLimiter(
+                settings.registration_burst,
+                settings.registration_rate,
+                what="too many registrations from this address",
+            ),
             store,
             clock,
         )
