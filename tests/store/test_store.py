@@ -200,7 +200,7 @@ async def test_more_is_removed_at_once_than_a_statement_has_values(
 
     def with_usual_limit(*arguments: Any, **named: Any) -> sqlite3.Connection:
         # Distributions may build SQLite with a higher one.
-        connection = connect(*arguments, **named)
+        connection: sqlite3.Connection = connect(*arguments, **named)
         connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 32_766)
         return connection
 
