@@ -23,8 +23,6 @@ MAX_PIPELINED: Final = 8  # requests that wait for the answers to those before t
 MAX_UNSENT: Final = 256 * 1024 * 1024  # bytes of answers that nobody reads, of all connections together
 HEAD_SECONDS: Final = 10.0
 BODY_LIMIT_SECONDS: Final = 20.0  # if nobody reads it; above `gate.BODY_SECONDS`, so that a slow one is answered
-    20.0  # for a body that nobody reads; above `gate.BODY_SECONDS`, so that a slow one is answered
-)
 WRITE_SECONDS: Final = 60.0  # a map of 10,000 peers at half a megabit a second
 KEEP_ALIVE_SECONDS: Final = 75.0  # more than the longest pause between two requests of an agent
 MAX_CONNECTIONS: Final = 24_000  # two for each of 10,000 agents, and a fifth more for everybody else
