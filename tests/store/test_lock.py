@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,3 +51,21 @@ def test_released_it_can_be_had_again(tmp_path: Path) -> None:
 def test_a_folder_that_is_none_is_said(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"cannot write .*: No such file or directory; choose a folder"):
         DatabaseLock(tmp_path / "missing" / "peers.db").acquire()
+
+
+def test_a_full_disk_does_not_keep_it_from_being_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with DatabaseLock(tmp_path / "peers.db"), pytest.raises(Conflict, match="pid unknown"):
+        DatabaseLock(tmp_path / "peers.db").acquire()
+
+
+def test_a_disk_that_knows_no_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(Unavailable, match="cannot be locked"):
+        DatabaseLock(tmp_path / "peers.db").acquire()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -21,7 +22,7 @@ class DatabaseLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Raises `Conflict` if another process has it, `Unavailable` if the folder cannot be written."""
+        """Raises `Conflict` if another process has it, `Unavailable` if the folder cannot be written or locked."""
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -30,15 +31,21 @@ class DatabaseLock:
             ) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             holder = os.read(descriptor, _PID_LENGTH).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
             raise Conflict(
                 f"another vpn-server uses this database: pid {holder}", "stop it, or give this one its own with -db"
             ) from None
+        except OSError as error:
+            os.close(descriptor)
+            raise Unavailable(
+                f"{self._path} cannot be locked ({error.strerror})", "choose a folder on a local disk with -db"
+            ) from None
         self._descriptor = descriptor
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: who holds it is for people, and it is held all the same
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let go. The file stays: removing it could take it from under another process's lock."""
