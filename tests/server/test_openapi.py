@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.server.conftest import Server
 
-UNDESCRIBED = {"/v1/health", "/v1/openapi.json"}
+UNDESCRIBED = {"/v1/openapi.json"}
 
 
 def references(node: Any) -> set[str]:
@@ -40,3 +40,9 @@ async def test_signed_operations_say_so(server: Server) -> None:
     document = (await server.plain("GET", "/v1/openapi.json")).json()
     signed = {path for path, methods in document["paths"].items() if any("security" in m for m in methods.values())}
     assert signed == {"/v1/register", "/v1/heartbeat", "/v1/map", "/v1/peer"}
+
+
+async def test_a_server_that_cannot_write_says_so_in_the_form_of_its_health(server: Server) -> None:
+    document = (await server.plain("GET", "/v1/openapi.json")).json()
+    responses = document["paths"]["/v1/health"]["get"]["responses"]
+    assert responses["503"]["content"] == responses["200"]["content"]

@@ -1,12 +1,15 @@
-"""Our own HTTP messages, under `/v1/`. All but `/v1/server` and `/v1/health` are signed (`protocol.signatures`).
+"""Our own HTTP messages, under `/v1/`. All but three are signed (`protocol.signatures`):
+`/v1/server`, `/v1/health` and the description of all, `/v1/openapi.json`.
 
 | request                                    | answer             | errors                                      |
 | ------------------------------------------ | ------------------ | ------------------------------------------- |
 | `GET /v1/server`                           | `ServerInfo`       |                                             |
+| `GET /v1/health`                           | `Health`           | 503, with `Health` too                      |
 | `POST /v1/register` `RegisterRequest`      | `RegisterResponse` | 400, 401, 403, 413, 429, 503, 507           |
-| `POST /v1/heartbeat` `HeartbeatRequest`    | `HeartbeatResponse`| 401, 404 (register again)                   |
+| `POST /v1/heartbeat` `HeartbeatRequest`    | `HeartbeatResponse`| 400, 401, 404 (register again), 413, 429,    |
+|                                            |                    | 503, 507                                    |
 | `GET /v1/map?since=EPOCH.REVISION&wait=S`  | `MapUpdate`        | 400, 401, 404 (register again)              |
-| `DELETE /v1/peer`                          | `LeaveResponse`    | 401, 404                                    |
+| `DELETE /v1/peer`                          | `LeaveResponse`    | 401, 404, 503, 507                          |
 
 Errors are `protocol.seed.ErrorResponse`. Every answer has a `Date`, by which a client with a wrong clock signs.
 """

@@ -55,11 +55,14 @@ _OPERATIONS: Final[tuple[tuple[str, str, str, Any, Any, bool, tuple[dict[str, An
     ("/heartbeat", "post", "A peer lives, plainly", seed.HeartbeatRequest, seed.HeartbeatResponse, False, ()),
     ("/peers", "get", "All other peers", None, seed.PeersResponse, False, (_PEER_ID,)),
     ("/v1/server", "get", "What a stranger may know", None, api.ServerInfo, False, ()),
+    ("/v1/health", "get", "Whether the server can write", None, api.Health, False, ()),
     ("/v1/register", "post", "Join, or say anew", api.RegisterRequest, api.RegisterResponse, True, ()),
     ("/v1/heartbeat", "post", "This machine lives", api.HeartbeatRequest, api.HeartbeatResponse, True, ()),
     ("/v1/map", "get", "The network map, or what changed", None, api.MapUpdate, True, (_SINCE, _WAIT)),
     ("/v1/peer", "delete", "Leave the mesh", None, api.LeaveResponse, True, ()),
 )
+# Answers to more than one status of the same form: a server that cannot write says so by its health.
+_ALSO: Final[dict[str, tuple[str, str]]] = {"/v1/health": ("503", "the database cannot be written")}
 
 
 def openapi_document() -> dict[str, Any]:
@@ -79,6 +82,9 @@ def openapi_document() -> dict[str, Any]:
                 "default": {"description": "refused", **bodies[seed.ErrorResponse]},
             },
         }
+        if path in _ALSO:
+            status, description = _ALSO[path]
+            operation["responses"][status] = {"description": description, **bodies[response]}
         if request is not None:
             operation["requestBody"] = {"required": True, **bodies[request]}
         if signed:
