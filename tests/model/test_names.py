@@ -43,8 +43,9 @@ def test_machines_keep_what_they_can_of_their_name(text: str, name: str) -> None
 
 
 def test_peer_ids() -> None:
-    assert parse_peer_id("peer-123456") == "peer-123456"
-    for text in ("", "peer-", "peer-12345", "peer-1234567890123", "peer-12345a", "Peer-123456", "peer-123456\n"):
+    for text in ("peer-123456", "peer-0123456789", "Old.name_7", "a" * 32):
+        assert parse_peer_id(text) == text
+    for text in ("", "a" * 33, "peer 1", "peer/1", "peer-123456\n", "pêer"):
         with pytest.raises(InvalidValue, match="peer id"):
             parse_peer_id(text)
 

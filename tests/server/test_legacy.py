@@ -136,7 +136,7 @@ def test_broken_json_is_refused(tmp_path: Path) -> None:
         ([entry(1), entry(2, public_key="x")], "peer 2: a WireGuard key is"),
         ([entry(1, virtual_ip="10.9.0.1")], "peer 1: 10.9.0.1 is no host address of 10.100.0.0/24"),
         ([entry(1, virtual_ip="")], "peer 1: '' is no IPv4 address"),
-        ([entry(1, id="")], "peer 1: it has no usable id"),
+        ([entry(1, id="")], "peer 1: this is no usable peer id"),
         ([entry(1), entry(2, virtual_ip="10.100.0.1")], "two peers have one address"),
         ([entry(1), entry(2, id="peer-1")], "two peers have one id"),
         ([entry(1), entry(2, public_key=public_key(1).to_base64())], "two peers have one key"),

@@ -18,7 +18,7 @@ MAX_INTERFACE_NAME: Final = 15  # Linux IFNAMSIZ less the final NUL
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOSTNAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-_PEER_ID: Final = re.compile(r"peer-[0-9]{6,12}")
+_PEER_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,32}")  # `peer-` and digits, if this server gave it
 _INTERFACE: Final = re.compile(rf"[A-Za-z0-9_=+.-]{{1,{MAX_INTERFACE_NAME}}}")
 
 
@@ -43,9 +43,9 @@ def hostname_from(text: str, fallback: str = "machine") -> Hostname:
 
 
 def parse_peer_id(text: str) -> PeerId:
-    """A peer's id, `peer-` and 6 to 12 digits. Raises `InvalidValue`."""
+    """A peer's id, as it was given by this server or taken over from another one. Raises `InvalidValue`."""
     if not _PEER_ID.fullmatch(text):
-        raise InvalidValue("a peer id is 'peer-' and 6 to 12 digits", "the server gives it at registration")
+        raise InvalidValue("this is no usable peer id", "an id has 1 to 32 letters, digits, or . _ -")
     return PeerId(text)
 
 

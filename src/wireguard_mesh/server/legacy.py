@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from codecs import BOM_UTF8
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,14 +15,13 @@ from wireguard_mesh.core.snapshot import Changes, Record, Snapshot
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import InvalidValue, MeshError, Unavailable
 from wireguard_mesh.model.keys import PublicKey
-from wireguard_mesh.model.names import PeerId, hostname_from
+from wireguard_mesh.model.names import hostname_from, parse_peer_id
 from wireguard_mesh.model.networks import MeshNetwork
 from wireguard_mesh.model.peers import Peer
 from wireguard_mesh.protocol.api import MAX_TEXT
 from wireguard_mesh.protocol.codec import Decoder
 
 _SQLITE_SUFFIX: Final = ".db"
-_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _LOOK: Final = 64
 _SQLITE_MAGIC: Final = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html
 _JSON_SUFFIX: Final = ".json"
@@ -125,15 +123,14 @@ def _without_nulls(entry: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def _record(entry: _Entry, network: MeshNetwork, revision: int) -> Record:
-    if not _ID.fullmatch(entry.id):
-        raise InvalidValue("it has no usable id", "an id has 1 to 32 letters, digits, dots, hyphens")
+    peer_id = parse_peer_id(entry.id)
     try:
         address = IPv4Address(entry.virtual_ip.partition("/")[0])
     except AddressValueError:
         raise InvalidValue(f"{entry.virtual_ip!r} is no IPv4 address") from None
     number = network.number_of(address)
     peer = Peer(
-        id=PeerId(entry.id),
+        id=peer_id,
         public_key=PublicKey.from_base64(entry.public_key),
         hostname=hostname_from(entry.hostname),
         os="".join(character for character in entry.os if character.isprintable())[:MAX_TEXT],
