@@ -7,7 +7,7 @@ so what changed since one is found at the end, without looking at the rest.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -100,7 +100,7 @@ class Changes:
     tombstones: tuple[tuple[PeerId, int], ...] = ()
     quarantined: tuple[Lease, ...] = ()
     released: tuple[int, ...] = ()
-    purge: bool = field(default=False)
+    purge: bool = False
 
     @property
     def is_empty(self) -> bool:
