@@ -100,7 +100,7 @@ class SysctlEntry(msgspec.Struct, frozen=True, kw_only=True, tag="sysctl"):
 
 
 class FirewallEntry(msgspec.Struct, frozen=True, kw_only=True, tag="firewall"):
-    """A table of nftables, wholly ours. `rules` is the JSON that makes it anew in one go."""
+    """A table of nftables, wholly ours. `rules` is the nft text that makes it anew in one go."""
 
     table: str
     rules: str
