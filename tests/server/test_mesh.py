@@ -177,7 +177,7 @@ async def test_a_peer_that_changes_without_end_is_limited_and_one_that_only_live
 
 
 async def test_comings_and_goings_are_logged_once(server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "wireguard_mesh.server.journal")
+    caplog.set_level(logging.INFO, "wireguard_mesh.server.event_log")
     joined = await server.join(ANN)
     await server.join(ANN)
     await sweep_for(server, 140)

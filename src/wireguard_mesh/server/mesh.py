@@ -28,7 +28,7 @@ from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import Hostname
 from wireguard_mesh.protocol.api import MapUpdate, Since, UpdateKind
 from wireguard_mesh.server.clock import Clock
-from wireguard_mesh.server.journal import Journal
+from wireguard_mesh.server.event_log import EventLog
 from wireguard_mesh.server.writer import MAX_BATCH, Writer
 from wireguard_mesh.store.store import Store
 
@@ -52,7 +52,7 @@ class Mesh:
         self._flushed = clock.monotonic()
         self._flush_fails = False
         self._changes = RateLimiter(CHANGE_BURST, CHANGE_RATE, what="this peer changes too often")
-        self._journal = Journal()
+        self._events = EventLog()
         self._online: tuple[Snapshot | None, int] = (None, 0)
         writer.reloaded = self._watch_over_all
         self._polls: dict[PublicKey, list[Callable[[], None]]] = {}
@@ -100,7 +100,7 @@ class Mesh:
         record = await self._writer.submit(command)
         self._liveness.heard(public_key, self._clock.monotonic(), self._clock.wall())
         if known is None:
-            self._journal.note("peer joined", record, self._clock.monotonic())
+            self._events.note("peer joined", record, self._clock.monotonic())
         return record
 
     async def heartbeat(self, command: Heartbeat) -> None:
@@ -113,14 +113,14 @@ class Mesh:
             self._limit_changes(record, command)
             after = await self._writer.submit(command)
             if not record.peer.online:
-                self._journal.note("peer is back", after, self._clock.monotonic())
+                self._events.note("peer is back", after, self._clock.monotonic())
         self._liveness.heard(command.public_key, self._clock.monotonic(), self._clock.wall())
 
     async def leave(self, public_key: PublicKey, *, signed: bool) -> None:
         """A peer goes for good. Raises `NotFound`, `NotPermitted`, `Unavailable`."""
         record = await self._writer.submit(Leave(public_key=public_key, signed=signed))
         self._liveness.forget(public_key)
-        self._journal.note("peer left", record, self._clock.monotonic())
+        self._events.note("peer left", record, self._clock.monotonic())
 
     def _limit_changes(self, record: Record, command: Register | Heartbeat) -> None:
         # Each is written, and wakes all who wait for news.
@@ -196,7 +196,7 @@ class Mesh:
         for start in range(0, len(late), MAX_BATCH):
             await asyncio.gather(*(self._take_offline(key, asked) for key in late[start : start + MAX_BATCH]))
         self._writer.probe()
-        self._journal.look(asked)
+        self._events.look(asked)
         if self._clock.monotonic() - self._flushed >= FLUSH_SECONDS:
             await self.flush()
 
@@ -223,7 +223,7 @@ class Mesh:
         try:
             record = await self._writer.submit(MarkOffline(public_key=key))
             if self._liveness.went_offline(key, asked):
-                self._journal.note("peer is offline", record, asked)
+                self._events.note("peer is offline", record, asked)
             else:
                 # It was heard while the batch was written.
                 await self._writer.submit(Heartbeat(public_key=key, signed=record.signed))

@@ -14,7 +14,7 @@ WINDOW_SECONDS: Final = 60.0
 LINES: Final = 100  # in a window: strangers, who may join as they like, cannot fill a disk
 
 
-class Journal:
+class EventLog:
     """Times are monotonic seconds."""
 
     def __init__(self) -> None:
