@@ -181,8 +181,12 @@ def _ask(listen: ListenAddress, path: str, decoder: Decoder[T]) -> T:
             connection.request("GET", path)
             body = connection.getresponse().read(_MAX_ANSWER)
     except (OSError, http.client.HTTPException, UnicodeError):
-        raise Unavailable(f"no vpn-server answers on {where}", "start it, or say which one with -listen") from None
+        raise Unavailable(
+            f"no vpn-server answers on {where}", "start it, or say which one: vpn-server -listen ADDRESS status"
+        ) from None
     try:
         return decoder.decode(body)
     except InvalidValue:
-        raise Unavailable(f"what answers on {where} is no vpn-server", "say which one with -listen") from None
+        raise Unavailable(
+            f"what answers on {where} is no vpn-server", "say which one: vpn-server -listen ADDRESS status"
+        ) from None

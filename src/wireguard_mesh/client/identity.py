@@ -113,9 +113,8 @@ def _is_same(key: PublicKey, server: ServerAddress, consent: Consent, world: Sur
         if consent.another_server:
             return False
         raise Conflict(
-            f"this machine belongs to the mesh of another address, and {error.message}, so it cannot be told"
-            f" whether {server} is the same server",
-            "to join it as another one say -force",
+            f"{error.message}, so it cannot be told whether {server} is the server of this machine's mesh",
+            "check -server; to leave that mesh and join another say -force",
         ) from None
 
 
