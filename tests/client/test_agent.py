@@ -122,6 +122,21 @@ async def test_tells_the_server_of_a_new_address(server: RealServer, agents: Age
     await until(lambda: endpoint() == "192.0.2.99:51820")
 
 
+async def test_a_fault_of_ours_about_the_hosts_network_ends_nothing(
+    server: RealServer, agents: Agents, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = agents.start(1, server.address)
+    await one.up()
+    with monkeypatch.context() as patch:
+        patch.setattr(one.agent.parts.engine, "rerouted", None)
+        one.system.emit(WG0, LinkEvent.ROUTES)
+        await until(lambda: any(record.exc_info for record in caplog.records))
+    assert not one.task.done()
+    one.backend.kill(WG0)
+    one.system.emit(WG0, LinkEvent.INTERFACE)
+    await until(lambda: WG0 in one.backend.devices)
+
+
 async def test_a_foreign_interface_is_left_alone(server: RealServer, agents: Agents) -> None:
     one = agents.start(1, server.address)
     one.system.interfaces.add(WG0)

@@ -77,6 +77,26 @@ async def test_a_full_disk_is_said_once_and_tried_again(
     assert folder.load() == keeper.state
 
 
+async def test_a_fault_of_ours_is_said_with_its_place_and_ends_nothing(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = made(folder)
+
+    def broken(_state: ClientState) -> None:
+        raise ZeroDivisionError("ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "save", broken)
+        keeper.change(peer_id="peer-000001")
+        keeper.write()
+        keeper.write()
+    assert "ours" in keeper.problem
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+    keeper.write()
+    assert not keeper.problem
+    assert folder.load() == keeper.state
+
+
 async def test_what_is_forgotten_is_not_written_again(folder: StateFolder) -> None:
     keeper = made(folder)
     keeper.change(peer_id="peer-000001")

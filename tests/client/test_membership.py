@@ -340,6 +340,48 @@ async def test_a_map_that_cannot_be_used_is_said(caplog: pytest.LogCaptureFixtur
     await made.end()
 
 
+async def test_a_fault_of_ours_is_said_once_and_the_whole_map_asked_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = Made()
+    taken: list[NetworkMap] = []
+    asked: list[api.Since | None] = []
+    faults = 2
+
+    def take(network_map: NetworkMap) -> None:
+        nonlocal faults
+        if len(taken) == 1 and faults:
+            faults -= 1
+            raise ZeroDivisionError("ours")
+        taken.append(network_map)
+
+    async def whole(since: api.Since | None, _wait: int) -> api.MapUpdate:
+        asked.append(since)
+        return await made.script.updates.get() if len(taken) == 2 else snapshot(3, 2, 3, 4)
+
+    monkeypatch.setattr(made.membership, "_on_map", take)
+    monkeypatch.setattr(made.script, "map", whole)
+    await made.run_until(lambda: len(taken) == 2)
+    assert asked[:3] == [api.Since("e", 1), None, None]
+    assert taken[-1].revision == 3
+    await until(lambda: made.membership.contact.works)
+    assert made.task is not None
+    assert not made.task.done()
+    await made.end()
+    assert sum(record.exc_info is not None for record in caplog.records) == 1
+
+
+async def test_a_fault_of_ours_before_there_is_a_map_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Made()
+
+    async def broken(_request: api.RegisterRequest) -> api.RegisterResponse:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(made.script, "register", broken)
+    with pytest.raises(ZeroDivisionError):
+        await made.membership.run()
+
+
 async def test_a_start_that_failed_gives_its_place_back() -> None:
     made = Made()
     assert not await made.membership.withdraw()

@@ -181,14 +181,21 @@ class Agent:
     async def _watch_links(self) -> None:
         async for event in self._system.watch(self.parts.engine.settings.interface):
             log.debug("the host's network changed what=%s", event)
-            before = self.parts.engine.local
-            await self._look_at_links()
-            if event is LinkEvent.ROUTES:
-                self.parts.engine.rerouted()
-            self.parts.device.wake(host_changed=True)
-            if self.parts.engine.local != before:
-                self._http.drop_connections()
-                self.parts.membership.announce()
+            try:
+                await self._follow_links(event)
+            except Exception:
+                # A fault of ours: the next event may go well, and the tunnels stand.
+                log.exception("what changed in the host's network could not be followed what=%s", event)
+
+    async def _follow_links(self, event: LinkEvent) -> None:
+        before = self.parts.engine.local
+        await self._look_at_links()
+        if event is LinkEvent.ROUTES:
+            self.parts.engine.rerouted()
+        self.parts.device.wake(host_changed=True)
+        if self.parts.engine.local != before:
+            self._http.drop_connections()
+            self.parts.membership.announce()
 
     async def _look_at_links(self) -> None:
         try:

@@ -109,7 +109,7 @@ class Keeper:
             is_left=self._has_left,
         )
 
-    def _save(self, wanted: _Wanted) -> MeshError | None:
+    def _save(self, wanted: _Wanted) -> Exception | None:
         """In any thread: one after the other."""
         with self._disk:
             try:
@@ -119,14 +119,16 @@ class Keeper:
                     self._folder.forget_map()
                 elif wanted.map is not None and wanted.server_key is not None:
                     self._folder.save_map(wanted.map, self._public_key, wanted.server_key)
-            except MeshError as error:
+            except Exception as error:  # a fault of ours ends an agent no more than a disk does
                 return error
         return None
 
-    def _note(self, wanted: _Wanted, error: MeshError | None) -> None:
+    def _note(self, wanted: _Wanted, error: Exception | None) -> None:
         if error is not None:
-            if self._contact.failed(str(error), self._clock()):
-                log.warning("%s; going on without", error)
+            is_ours = not isinstance(error, MeshError)
+            problem = f"internal error: {error!r}" if is_ours else str(error)
+            if self._contact.failed(problem, self._clock()):
+                log.warning("%s; going on without", problem, exc_info=error if is_ours else None)
             return
         self._written_state = wanted.state or self._written_state
         self._written_map = wanted.map or self._written_map

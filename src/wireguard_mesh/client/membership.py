@@ -239,6 +239,12 @@ class Membership:
                 await self._pause(_RETRY.delay(forgotten if is_forgotten else failures, random.random()))
                 if is_forgotten:
                     await self._persist(_REGISTER, self._register)
+            except Exception as error:
+                if not self.map_received:
+                    raise
+                failures += 1
+                self._note_fault(what, error)
+                await self._pause(_RETRY.delay(failures, random.random()))
             else:
                 self._note_success(what)
                 return
@@ -249,6 +255,12 @@ class Membership:
                 "%s; trying again%s", error, ", the tunnels stay" if self._was_member or self.map_received else ""
             )
             self._on_trouble()
+
+    def _note_fault(self, what: str, error: Exception) -> None:
+        """A fault of ours, which must not end a mesh that stands. The next question asks for the whole map."""
+        self._map = None
+        if self._calls.failed(what, f"internal error: {error!r}", self._clock(), type(error).__name__):
+            log.error("a fault of this program in its talk with the server; trying again", exc_info=error)
 
     def _note_success(self, what: str) -> None:
         if self._calls.succeeded(what, self._clock()):
