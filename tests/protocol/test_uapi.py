@@ -205,3 +205,9 @@ def test_anything_else_is_an_invalid_value(said: bytes) -> None:
     except InvalidValue:
         return
     assert msgspec.structs.replace(device, name=InterfaceName("wg1")).name == "wg1"
+
+
+def test_the_second_scan_of_ten_thousand_peers_makes_no_prefix_again() -> None:
+    prefixes = [f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}/32" for n in range(20_000)]
+    first = [uapi._prefix(text) for text in prefixes]
+    assert all(uapi._prefix(text) is before for text, before in zip(prefixes, first, strict=True))

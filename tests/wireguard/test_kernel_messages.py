@@ -177,3 +177,9 @@ def test_an_endpoint_with_a_scope_or_of_unknown_form_counts_as_none() -> None:
         peer = nested(0, [attribute(1, public_key(1).raw), attribute(4, value)])
         read = messages.decode_device(WG0, [bytes(4) + nested(8, [peer])])
         assert read.peers[public_key(1)].endpoint is None
+
+
+def test_caches_hold_what_one_scan_of_ten_thousand_peers_touches() -> None:
+    prefixes = [ip_network(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}/32") for n in range(20_000)]
+    first = [messages._encode_prefix(prefix) for prefix in prefixes]
+    assert all(messages._encode_prefix(prefix) is before for prefix, before in zip(prefixes, first, strict=True))

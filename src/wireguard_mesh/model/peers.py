@@ -14,7 +14,9 @@ from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import Hostname, PeerId
 from wireguard_mesh.model.networks import MeshNetwork, Prefix
 
-_CACHED: Final = 8192  # peers
+# Entries of a cache of what each look at the device parses. It must exceed what one scan touches (two prefixes a peer,
+# 10,000 peers): a cache that is smaller than a scan which goes round never hits. Few peers fill it as little as ever.
+SCAN_CACHE: Final = 32_768
 DEFAULT_ROUTES: tuple[Prefix, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 
 
@@ -43,7 +45,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # Making a prefix takes longer than all else that is done for a peer at each look at the device.
-@lru_cache(_CACHED)
+@lru_cache(SCAN_CACHE)
 def _prefixes(ipv4: IPv4Address, ipv6: IPv6Address) -> frozenset[Prefix]:
     return frozenset((IPv4Network(ipv4), IPv6Network(ipv6)))
 

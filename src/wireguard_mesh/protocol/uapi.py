@@ -18,11 +18,11 @@ from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.keys import KEY_LENGTH, PresharedKey, PrivateKey, PublicKey
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.networks import Prefix
+from wireguard_mesh.model.peers import SCAN_CACHE
 
 GET: Final = b"get=1\n\n"
 END: Final = b"\n\n"
 MAX_ANSWER: Final = 32 * 1024 * 1024  # bytes: 10,000 peers with 50 prefixes each stay below
-_CACHED: Final = 8192  # values: those of some 2,000 peers
 _NANOSECOND: Final = 1e-9
 _NO_KEY: Final = bytes(KEY_LENGTH)  # the protocol's way to say that there is none
 
@@ -160,12 +160,12 @@ def _key(value: str | None) -> bytes | None:
 
 
 # The same peers are read again and again: these make their values once.
-@lru_cache(_CACHED)
+@lru_cache(SCAN_CACHE)
 def _public_key(value: str) -> PublicKey:
     return PublicKey(_key(value) or _NO_KEY)
 
 
-@lru_cache(_CACHED)
+@lru_cache(SCAN_CACHE)
 def _prefix(value: str) -> Prefix:
     try:
         return ip_network(value)
@@ -173,7 +173,7 @@ def _prefix(value: str) -> Prefix:
         raise InvalidValue("WireGuard named an allowed IP that is no prefix") from None
 
 
-@lru_cache(_CACHED)
+@lru_cache(SCAN_CACHE)
 def _endpoint(value: str | None) -> Endpoint | None:
     if value is None:
         return None

@@ -20,6 +20,7 @@ from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.keys import KEY_LENGTH, PresharedKey, PrivateKey, PublicKey
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.networks import Prefix
+from wireguard_mesh.model.peers import SCAN_CACHE
 from wireguard_mesh.netlink.codec import (
     attribute,
     attributes,
@@ -63,7 +64,6 @@ _SOCKADDR_IN: Final = struct.Struct("=H2s4s8x")  # sockaddr_in: the port is in n
 _SOCKADDR_IN6: Final = struct.Struct("=H2s4x16sI")  # sockaddr_in6
 _NANOSECOND: Final = 1e-9
 _NO_KEY: Final = bytes(KEY_LENGTH)
-_CACHED: Final = 8192
 
 
 def encode_family_request() -> bytes:
@@ -140,7 +140,7 @@ def _allowed_ips(prefixes: list[Prefix]) -> list[bytes]:
     return [nested(_PEER_ALLOWED_IPS, map(_encode_prefix, prefixes))]
 
 
-@lru_cache(_CACHED)
+@lru_cache(SCAN_CACHE)
 def _encode_prefix(prefix: Prefix) -> bytes:
     family = AF_INET if prefix.version == 4 else AF_INET6
     address = attribute(_IP_ADDRESS, prefix.network_address.packed)
@@ -217,12 +217,12 @@ def _decode_peer(peer: _Peer) -> ObservedPeer:
 
 
 # The same peers are read again and again: these make their values once.
-@lru_cache(_CACHED)
+@lru_cache(SCAN_CACHE)
 def _public_key(raw: bytes) -> PublicKey:
     return PublicKey(raw)
 
 
-@lru_cache(_CACHED)
+@lru_cache(SCAN_CACHE)
 def _decode_prefix(value: bytes) -> Prefix:
     fields = dict(attributes(value))
     try:
@@ -231,7 +231,7 @@ def _decode_prefix(value: bytes) -> Prefix:
         raise InvalidValue("the kernel named an allowed IP that is no prefix") from None
 
 
-@lru_cache(_CACHED)
+@lru_cache(SCAN_CACHE)
 def _decode_endpoint(value: bytes) -> Endpoint | None:
     if len(value) == _SOCKADDR_IN.size:
         _, port, address = _SOCKADDR_IN.unpack(value)
