@@ -6,6 +6,7 @@ from collections.abc import Collection
 from socket import AF_INET, AF_INET6
 from typing import Final
 
+from wireguard_mesh.core.endpoints import is_virtual_link
 from wireguard_mesh.model.endpoints import Address
 from wireguard_mesh.model.hosts import LocalAddress
 from wireguard_mesh.model.names import InterfaceName
@@ -24,7 +25,6 @@ from wireguard_mesh.netlink.rtnetlink import Rtnetlink
 _UNUSABLE: Final = IFA_F_DADFAILED | IFA_F_DEPRECATED | IFA_F_TENTATIVE
 # What containers, virtual machines and other tunnels make: real, but seldom where others come in.
 _SECONDARY_KINDS: Final = frozenset({"bridge", "dummy", "tun", "veth", "vxlan", "wireguard"})
-_SECONDARY_NAMES: Final = ("br-", "cni", "docker", "flannel", "lxc", "lxd", "podman", "veth", "vibr", "virbr", "vmnet")
 _FIRST, _USUAL, _LAST = 0, 1, 2
 
 
@@ -70,7 +70,7 @@ def _is_reachable(link: Link, address: LinkAddress, own: Collection[InterfaceNam
 def _rank(link: Link, default: frozenset[int]) -> int:
     if link.index in default:
         return _FIRST
-    secondary = link.kind in _SECONDARY_KINDS or link.name.startswith(_SECONDARY_NAMES)
+    secondary = link.kind in _SECONDARY_KINDS or is_virtual_link(InterfaceName(link.name))
     return _LAST if secondary else _USUAL
 
 
