@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from wireguard_mesh.client import clock
 from wireguard_mesh.client.agent import Agent
@@ -21,26 +20,20 @@ from wireguard_mesh.client.http import HttpClient
 from wireguard_mesh.client.identity import Surroundings
 from wireguard_mesh.client.options import AgentOptions
 from wireguard_mesh.model.errors import NotPermitted
-from wireguard_mesh.model.keys import PrivateKey, PublicKey
+from wireguard_mesh.model.keys import KEY_LENGTH, PrivateKey, PublicKey
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.system.linux import LinuxSystem
 from wireguard_mesh.wireguard.choose import choose
 from wireguard_mesh.wireguard.interface import Backend
-
-CAP_NET_ADMIN: Final = 12  # linux/capability.h
+from wireguard_mesh.wireguard.privilege import may_administer
 
 log = logging.getLogger(__name__)
 
 
 def check_privilege() -> None:
     """Raises `NotPermitted` if this process cannot make a network interface."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return  # without /proc the attempt will tell
-    effective = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")
-    if not int(effective, 16) >> CAP_NET_ADMIN & 1:
+    if not may_administer():
         raise NotPermitted("making a network interface needs root or the capability CAP_NET_ADMIN", "use sudo")
 
 
@@ -50,7 +43,7 @@ def surroundings(ask: Callable[[str], bool] | None) -> Surroundings:
 
 
 async def _key_of(server: ServerAddress) -> PublicKey:
-    nobody = PrivateKey.generate(secrets.token_bytes(32))  # the question is not signed
+    nobody = PrivateKey.generate(secrets.token_bytes(KEY_LENGTH))  # the question is not signed
     http = HttpClient(Dialer(server))
     try:
         return await Control(http, nobody, None, time.time).pin()

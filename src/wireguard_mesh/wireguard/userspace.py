@@ -22,6 +22,7 @@ from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.netlink.connection import NetlinkError
 from wireguard_mesh.netlink.rtnetlink import Rtnetlink
 from wireguard_mesh.protocol import uapi
+from wireguard_mesh.wireguard.privilege import may_administer
 
 PROGRAM: Final = "wireguard-go"
 SOCKETS: Final = Path("/run/wireguard")  # where wireguard-go and wg have it (ipc/uapi_unix.go)
@@ -99,7 +100,7 @@ class UserspaceBackend:
             raise Unavailable(f"{PROGRAM} did not make the interface {name} within {START_TIMEOUT:.0f} s") from None
         if status == 0:
             return
-        if not _may_administer():
+        if not may_administer():
             raise NotPermitted(f"{PROGRAM} may not make the interface {name}", _BE_ROOT)
         reason = f"see why: LOG_LEVEL=verbose {PROGRAM} -f {name}"
         raise Unsupported(f"{PROGRAM} could not make the interface {name} (exit code {status})", reason)
@@ -211,12 +212,3 @@ def _stands(name: InterfaceName) -> bool:
     except OSError:
         return False
     return True
-
-
-def _may_administer() -> bool:
-    """Whether this process has CAP_NET_ADMIN (capabilities(7))."""
-    cap_net_admin = 12
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return bool(int(line.split()[1], 16) >> cap_net_admin & 1)
-    return False
