@@ -12,9 +12,11 @@ from wireguard_mesh.core.sessions import (
     REJECT_AFTER_TIME,
     REKEY_TIMEOUT,
     Session,
+    is_fresh,
 )
-from wireguard_mesh.model.devices import ObservedPeer
+from wireguard_mesh.model.devices import BackendKind, ObservedDevice, ObservedPeer
 from wireguard_mesh.model.endpoints import Endpoint
+from wireguard_mesh.model.names import InterfaceName
 
 EPOCH = 1_000_000.0
 A, B, C = (Endpoint.parse(f"192.0.2.{number}:51820") for number in (1, 2, 3))
@@ -274,3 +276,13 @@ def test_a_doubt_ends_with_the_tunnel() -> None:
     one.observe(seen(handshake=1, received=10), at(1 + REJECT_AFTER_TIME))
     assert not one.alive(at(1 + REJECT_AFTER_TIME))
     assert one.change_at(at(1 + REJECT_AFTER_TIME)) < FOREVER
+
+
+def test_one_look_at_a_device_tells_a_young_handshake_from_an_old_one() -> None:
+    device = ObservedDevice(
+        name=InterfaceName("wg0"), backend=BackendKind.USERSPACE, peers={public_key(1): seen(handshake=10)}
+    )
+    assert is_fresh(device, public_key(1), EPOCH + 10 + REJECT_AFTER_TIME - 1)
+    assert not is_fresh(device, public_key(1), EPOCH + 10 + REJECT_AFTER_TIME)
+    assert not is_fresh(device, public_key(2), EPOCH + 10)
+    assert not is_fresh(None, public_key(1), EPOCH + 10)

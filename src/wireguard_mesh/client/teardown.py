@@ -12,11 +12,10 @@ from wireguard_mesh.client.http import HttpClient
 from wireguard_mesh.client.state import ClientState, StateFolder
 from wireguard_mesh.client.status import peer_statuses
 from wireguard_mesh.core.exit_nodes import ExitDecision
-from wireguard_mesh.core.sessions import REJECT_AFTER_TIME
+from wireguard_mesh.core.sessions import is_fresh
 from wireguard_mesh.core.wanted import FWMARK
 from wireguard_mesh.model.devices import ObservedDevice
 from wireguard_mesh.model.errors import Conflict, MeshError, Unavailable
-from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.places import socket_path
 from wireguard_mesh.protocol import local
@@ -81,6 +80,7 @@ async def offline_status(
             await backend.close()
     except MeshError as error:
         problem = str(error)
+    wall = time.time()
     last = folder.load_map(state.private_key.public_key, state.server_public_key)
     me = last.me if last else None
     return local.Status(
@@ -98,10 +98,5 @@ async def offline_status(
         server=local.ServerStatus(address=str(state.server or "")),
         exit=local.ExitStatus(offered=state.exit_node, policy=state.use_exit_node),
         problems=(problem,) if problem else (),
-        peers=peer_statuses(last, device, ExitDecision(), lambda key: _is_fresh(device, key)),
+        peers=peer_statuses(last, device, ExitDecision(), lambda key: is_fresh(device, key, wall)),
     )
-
-
-def _is_fresh(device: ObservedDevice | None, key: PublicKey) -> bool:
-    seen = device.peers.get(key) if device else None
-    return seen is not None and time.time() - seen.latest_handshake < REJECT_AFTER_TIME

@@ -21,14 +21,17 @@ from __future__ import annotations
 from typing import Final
 
 from wireguard_mesh.core.instant import Instant
-from wireguard_mesh.model.devices import ObservedPeer
+from wireguard_mesh.model.devices import ObservedDevice, ObservedPeer
 from wireguard_mesh.model.endpoints import Endpoint
+from wireguard_mesh.model.keys import PublicKey
 
 REKEY_TIMEOUT: Final = 5.0  # WireGuard paper, section 6.1: seconds between two attempts at a handshake
 REJECT_AFTER_TIME: Final = 180.0  # the same section: no session is used longer, so no younger handshake means no tunnel
 CALL_AFTER: Final = 0.1  # longer than the others take from the news of a newcomer to a device that answers
 FOLLOW_AFTER: Final = 0.3  # longer than a newcomer takes from its first map to a device that answers
-KEEPALIVE_TIMEOUT: Final = 10.0  # WireGuard paper, section 6.1: within it a peer that got data answers, with an empty packet if need be
+KEEPALIVE_TIMEOUT: Final = (
+    10.0  # WireGuard paper, section 6.1: within it a peer that got data answers, with an empty packet if need be
+)
 UNANSWERED_BYTES: Final = 1024  # more than a session's keepalives and one handshake: something was to be answered
 HEARD_FOR: Final = 60.0  # received bytes prove life as long; more than two keepalives of 25 s
 LONGEST_TRY: Final = 60.0  # seconds that an address is tried once all have been tried a few times
@@ -207,3 +210,12 @@ class Session:
         if self._try_until == _FOREVER:
             return max(now.monotonic, self._handshake_at + REJECT_AFTER_TIME, self._heard_at + HEARD_FOR)
         return max(self._try_until, now.monotonic) if self._candidates else _FOREVER
+
+
+def is_fresh(device: ObservedDevice | None, key: PublicKey, wall: float) -> bool:
+    """Whether the tunnel to that peer lives, for one that sees the device once and so has its handshake's age only.
+
+    `wall`: Unix seconds.
+    """
+    seen = device.peers.get(key) if device else None
+    return seen is not None and wall - seen.latest_handshake < REJECT_AFTER_TIME
