@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 import click
 from click.core import ParameterSource
@@ -121,6 +121,9 @@ def with_flags_before(context: click.Context, given: dict[str, Any]) -> dict[str
 def agent_flags(command: F) -> F:
     """What an agent is started with."""
     from wireguard_mesh.core.exit_nodes import ExitPolicy
+    from wireguard_mesh.core.wanted import DEFAULT_KEEPALIVE, DEFAULT_LISTEN_PORT, MAX_MTU, MIN_MTU
+    from wireguard_mesh.model.devices import BackendChoice
+    from wireguard_mesh.model.endpoints import MAX_PORT
     from wireguard_mesh.model.names import parse_hostname
     from wireguard_mesh.model.servers import ServerAddress
 
@@ -136,8 +139,8 @@ def agent_flags(command: F) -> F:
         flag(
             "listen-port",
             metavar="PORT",
-            type=click.IntRange(0, 65535),
-            help="UDP port of WireGuard, 0 for any. Default 51820",
+            type=click.IntRange(0, MAX_PORT),
+            help=f"UDP port of WireGuard, 0 for any. Default {DEFAULT_LISTEN_PORT}",
         ),
         flag(
             "hostname",
@@ -149,13 +152,15 @@ def agent_flags(command: F) -> F:
             "keepalive",
             metavar="SECONDS",
             type=click.IntRange(0, 65535),
-            default=25,
-            help="WireGuard's persistent keepalive, 0 for none. Default 25",
+            default=DEFAULT_KEEPALIVE,
+            help=f"WireGuard's persistent keepalive, 0 for none. Default {DEFAULT_KEEPALIVE}",
         ),
-        flag("mtu", metavar="BYTES", type=click.IntRange(1280, 65455), help="Default 80 less than the way out has"),
+        flag(
+            "mtu", metavar="BYTES", type=click.IntRange(MIN_MTU, MAX_MTU), help="Default 80 less than the way out has"
+        ),
         flag(
             "backend",
-            type=click.Choice(("auto", "kernel", "userspace")),
+            type=click.Choice(get_args(BackendChoice)),
             default="auto",
             help="which WireGuard. Default auto: the kernel's where it has it",
         ),

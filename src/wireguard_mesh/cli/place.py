@@ -8,13 +8,11 @@ from pathlib import Path
 
 from wireguard_mesh.cli.flags import DEFAULT_FOLDER
 from wireguard_mesh.client.local_client import ask
-from wireguard_mesh.client.state import ClientState, StateFolder
+from wireguard_mesh.client.state import DEFAULT_INTERFACE, ClientState, StateFolder
 from wireguard_mesh.model.errors import Conflict, MeshError, NotFound
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.places import runtime_directory, socket_path
 from wireguard_mesh.protocol import local
-
-DEFAULT_INTERFACE = InterfaceName("wg0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 from wireguard_mesh.client.http import HttpClient, Response
@@ -186,9 +187,12 @@ class Control:
         except InvalidValue:
             return self._no_server_of_ours(f"status {answer.status}")
         message, hint = _clean(said.error), _clean(said.hint)
-        if answer.status == 404:
+        if answer.status == HTTPStatus.NOT_FOUND:
             return NotRegistered(message, hint)
-        if answer.status in {408, 429} or answer.status >= 500:
+        if (
+            answer.status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+            or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        ):
             return Unavailable(message, hint)
         return ServerRefused(message, hint)
 
@@ -201,7 +205,7 @@ _leave_response: Decoder[api.LeaveResponse] = Decoder(api.LeaveResponse)
 
 
 def _error_code(answer: Response) -> str:
-    if answer.status < 400:
+    if answer.status < HTTPStatus.BAD_REQUEST:
         return ""
     try:
         return _error_response.decode(answer.body).code

@@ -10,7 +10,7 @@ import msgspec
 from wireguard_mesh.client.options import Flags, lasting
 from wireguard_mesh.client.state import ClientState, StateFolder
 from wireguard_mesh.model.errors import Conflict, InvalidValue, MeshError
-from wireguard_mesh.model.keys import PrivateKey, PublicKey
+from wireguard_mesh.model.keys import KEY_LENGTH, PrivateKey, PublicKey
 from wireguard_mesh.model.servers import ServerAddress
 
 _NO_SERVER = ("no server is known yet", "say which: vpn-client -server http://SERVER:8080")
@@ -119,4 +119,4 @@ def _is_same(key: PublicKey, server: ServerAddress, consent: Consent, world: Sur
 
 
 def _new_key(world: Surroundings) -> PrivateKey:
-    return PrivateKey.generate(world.random(32))
+    return PrivateKey.generate(world.random(KEY_LENGTH))

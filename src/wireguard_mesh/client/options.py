@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import socket
-from typing import Literal
 
 import msgspec
 
@@ -13,10 +12,9 @@ from wireguard_mesh.client.membership import Intervals, Machine
 from wireguard_mesh.client.state import ClientState, StateFolder
 from wireguard_mesh.core.exit_nodes import ExitPolicy
 from wireguard_mesh.core.wanted import DEFAULT_KEEPALIVE, Settings
+from wireguard_mesh.model.devices import BackendChoice
 from wireguard_mesh.model.names import Hostname, InterfaceName, hostname_from, parse_hostname
 from wireguard_mesh.model.servers import ServerAddress
-
-BackendChoice = Literal["auto", "kernel", "userspace"]
 
 
 class Flags(msgspec.Struct, frozen=True, kw_only=True):

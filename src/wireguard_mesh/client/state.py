@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from wireguard_mesh.core.exit_nodes import ExitPolicy
+from wireguard_mesh.core.wanted import DEFAULT_LISTEN_PORT
 from wireguard_mesh.model.endpoints import MAX_PORT, Address
 from wireguard_mesh.model.errors import Conflict, InvalidValue, MeshError, Unavailable
 from wireguard_mesh.model.keys import PrivateKey, PublicKey
@@ -28,6 +29,7 @@ MAP_FILE: Final = "map.json"
 MAX_FILE: Final = 64 * 1024 * 1024  # bytes; a map has some 300 for each peer
 _FILE_MODE: Final = 0o600
 _FOLDER_MODE: Final = 0o700
+DEFAULT_INTERFACE: Final = InterfaceName("wg0")
 
 
 class ClientState(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,11 +37,11 @@ class ClientState(msgspec.Struct, frozen=True, kw_only=True):
 
     private_key: PrivateKey
     server: ServerAddress | None = None
-    interface: InterfaceName = InterfaceName("wg0")
+    interface: InterfaceName = DEFAULT_INTERFACE
     peer_id: str = ""
     assigned_ip: IPv4Address | None = None
     exit_node: bool = False
-    listen_port: int = 51820
+    listen_port: int = DEFAULT_LISTEN_PORT
     use_exit_node: str = "auto"
     hostname: str = ""
     server_public_key: PublicKey | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -22,6 +23,10 @@ class BackendKind(StrEnum):
 
     KERNEL = "kernel"
     USERSPACE = "userspace"
+
+
+BackendChoice = Literal["auto", "kernel", "userspace"]
+"""What a user says of it; "auto": the kernel's where the machine has it."""
 
 
 class WantedPeer(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,6 @@ NLM_F_REQUEST: Final = 0x01
 NLM_F_ACK: Final = 0x04
 NLM_F_DUMP_INTR: Final = 0x10
 NLM_F_DUMP: Final = 0x300
-NLM_F_REPLACE: Final = 0x100
 NLM_F_EXCL: Final = 0x200
 NLM_F_CREATE: Final = 0x400
 NLM_F_CAPPED: Final = 0x100

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
+from wireguard_mesh.model.devices import BackendChoice
 from wireguard_mesh.model.errors import MeshError, NotPermitted, Unsupported
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.wireguard.interface import Backend
 from wireguard_mesh.wireguard.kernel import KernelBackend
 from wireguard_mesh.wireguard.userspace import UserspaceBackend, check_machine
-
-BackendChoice = Literal["auto", "kernel", "userspace"]
 
 # A name that nobody gives by hand, of an interface that is made for a moment to see whether the kernel can.
 TRIAL: Final = InterfaceName("wgmesh-trial")
