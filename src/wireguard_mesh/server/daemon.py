@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _EPOCH_LENGTH: Final = 8
 _OTHER_FILES: Final = 100  # descriptors that are no connections: database, logs, libraries
+_FEW_CONNECTIONS: Final = 12_000  # for 6,000 agents; below, who runs the server is told of it
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _PRIVATE_FOLDER: Final = 0o700
 
@@ -58,7 +59,6 @@ async def run_server(settings: Settings, ready: Callable[[Running], None], clock
     told_to_stop = asyncio.Event()
     for number in _STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
-    _allow_connections()
     async with AsyncExitStack() as stack:
         legacy = find_legacy(settings.database)
         database = legacy.database if legacy else settings.database
@@ -74,6 +74,7 @@ async def run_server(settings: Settings, ready: Callable[[Running], None], clock
         sockets = bind(settings.listen)
         for listener in sockets:
             stack.callback(listener.close)
+        _allow_connections()  # after all that may refuse the start, which is to be said alone
         running = Running(
             listen=ListenAddress(settings.listen.host, sockets[0].getsockname()[1]),
             network=loaded.snapshot.network,
@@ -165,5 +166,8 @@ def _allow_connections() -> None:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    if wanted < MAX_CONNECTIONS + _OTHER_FILES:
-        log.warning("few connections are possible: raise the limit of open files (ulimit -n) limit=%d", wanted)
+    if wanted < _FEW_CONNECTIONS:
+        log.warning(
+            "few connections are possible: raise the limit of open files (ulimit -n) limit=%d",
+            wanted,
+        )
