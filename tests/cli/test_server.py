@@ -213,8 +213,10 @@ def test_status_of_something_else_is_told_apart(tmp_path: Path, answer: bytes) -
         thread.join()
     assert (done.returncode, done.stderr.strip()) == (
         1,
-        f"vpn-server: what answers on 127.0.0.1:{port} is no vpn-server; "
-        "say which one: vpn-server -listen ADDRESS status",
+        (
+            f"vpn-server: what answers on 127.0.0.1:{port} is no vpn-server; "
+            "say which one: vpn-server -listen ADDRESS status"
+        ),
     )
 
 
