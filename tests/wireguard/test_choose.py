@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from wireguard_mesh.model.devices import BackendKind, ObservedDevice
+from wireguard_mesh.model.devices import BackendChoice, BackendKind, ObservedDevice
 from wireguard_mesh.model.errors import NotPermitted, Unavailable, Unsupported
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.wireguard import choose as module
-from wireguard_mesh.wireguard.choose import BackendChoice, choose
+from wireguard_mesh.wireguard.choose import choose
 from wireguard_mesh.wireguard.fake import FakeBackend
 
 WG0 = InterfaceName("wg0")
