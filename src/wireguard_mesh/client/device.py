@@ -215,7 +215,9 @@ class DeviceKeeper:
         await self._apply_host(wanted.host)
         self._say_exit_problem(self._exit_fault or wanted.exit_node.problem)
         if not self.is_up.is_set():
-            log.info("the mesh is up interface=%s peers=%d", device.name, len(wanted.device.peers))
+            # Those of the map: in the device they come a moment later.
+            peers = len(self.engine.map.peers) if self.engine.map else 0
+            log.info("the mesh is up interface=%s peers=%d", device.name, peers)
             self.is_up.set()
 
     async def _apply_host(self, host: WantedHost) -> None:
