@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests.core.samples import EPOCH, NETWORK, empty, public_key, register
-from wireguard_mesh.core.registry import decide
+from wireguard_mesh.core.registry import Leave, decide
 from wireguard_mesh.core.snapshot import Changes, Snapshot
 from wireguard_mesh.model.errors import InvalidValue, NotFound
 from wireguard_mesh.model.names import PeerId
@@ -47,3 +47,15 @@ def test_changes_are_empty_without_rows() -> None:
     assert Changes(1, 0).is_empty
     assert not Changes(1, 0, released=(1,)).is_empty
     assert not Changes(1, 1, purge=True).is_empty
+
+
+def test_what_changed_since_a_revision_is_found() -> None:
+    one = decide(empty(), [register(1), register(2)], 0.0).snapshot
+    two = decide(one, [register(3)], 0.0).snapshot
+    three = decide(two, [Leave(public_key=public_key(1), signed=True), register(2, hostname="new")], 0.0).snapshot
+    assert [record.peer.public_key for record in three.changed_since(1)] == [public_key(2), public_key(3)]
+    assert [record.peer.public_key for record in three.changed_since(2)] == [public_key(2)]
+    assert list(three.changed_since(3)) == []
+    assert list(three.removed_since(2)) == [one.record(public_key(1)).peer.id]
+    assert list(three.removed_since(3)) == []
+    assert len(list(three.changed_since(0))) == 2

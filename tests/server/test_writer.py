@@ -9,7 +9,7 @@ import pytest
 from tests.core.samples import public_key, register
 from tests.server.conftest import Server
 from wireguard_mesh.core.registry import Command, Leave
-from wireguard_mesh.core.snapshot import Changes, Record
+from wireguard_mesh.core.snapshot import Changes, Record, Snapshot
 from wireguard_mesh.model.errors import MeshError, NotFound, NotPermitted, Unavailable
 from wireguard_mesh.server import writer as writer_module
 from wireguard_mesh.server.clock import Clock
@@ -238,3 +238,18 @@ async def test_what_nobody_sees_wakes_nobody(server: Server) -> None:
     assert isinstance(refused[0], NotPermitted)
     await server.writer.submit(register(2))
     await woken
+
+
+async def test_each_snapshot_is_passed_on_when_it_is_durable(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[int] = []
+
+    def faulty(_snapshot: Snapshot) -> None:
+        raise RuntimeError("a bug")
+
+    server.writer.on_publish += [faulty, lambda snapshot: seen.append(snapshot.revision)]
+    await server.writer.submit(register(1, signed=False))
+    await server.writer.submit(register(1, signed=True))  # no peer sees this, but the server does
+    await server.writer.submit(register(1, signed=True))  # changes nothing
+    await server.writer.submit(register(2))
+    assert seen == [1, 1, 2]
+    assert "could not be passed on" in caplog.text

@@ -6,7 +6,7 @@ so what changed since one is found at the end, without looking at the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -86,6 +86,20 @@ class Snapshot:
         if key is None:
             raise NotFound("there is no peer of this id", "register again")
         return self.records[key]
+
+    def changed_since(self, revision: int) -> Iterator[Record]:
+        """Records that changed after `revision`, the latest first; costs as much as changed."""
+        for record in reversed(self.records.values()):
+            if record.peer.revision <= revision:
+                return
+            yield record
+
+    def removed_since(self, revision: int) -> Iterator[PeerId]:
+        """Ids of peers that left after `revision`, the latest first; costs as much as changed."""
+        for peer_id, died in reversed(self.tombstones.items()):
+            if died <= revision:
+                return
+            yield peer_id
 
 
 @dataclass(frozen=True, slots=True)

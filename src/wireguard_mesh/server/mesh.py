@@ -54,7 +54,8 @@ class Mesh:
         self._changes = RateLimiter(CHANGE_BURST, CHANGE_RATE, what="this peer changes too often")
         self._events = EventLog()
         self._online: tuple[Snapshot | None, int] = (None, 0)
-        writer.reloaded = self._watch_over_all
+        self._followed = writer.snapshot
+        writer.on_publish.append(self._follow)
         self._polls: dict[PublicKey, list[Callable[[], None]]] = {}
 
     @property
@@ -200,9 +201,19 @@ class Mesh:
         if self._clock.monotonic() - self._flushed >= FLUSH_SECONDS:
             await self.flush()
 
-    def _watch_over_all(self, snapshot: Snapshot) -> None:
-        self._liveness.keep_only(snapshot.records)
-        online = [key for key, record in snapshot.records.items() if record.peer.online]
+    def _follow(self, snapshot: Snapshot) -> None:
+        # Peers come and go without a call to this server, too: after a write that only seemed to fail.
+        before, self._followed = self._followed, snapshot
+        if snapshot.epoch != before.epoch or not snapshot.purged <= before.revision <= snapshot.revision:
+            self._liveness.keep_only(snapshot.records)
+            changed = list(snapshot.records.values())
+        else:
+            for peer_id in snapshot.removed_since(before.revision):
+                gone = before.keys.get(peer_id)
+                if gone is not None and gone not in snapshot.records:
+                    self._liveness.forget(gone)
+            changed = list(snapshot.changed_since(before.revision))
+        online = [record.peer.public_key for record in changed if record.peer.online]
         self._liveness.watch(online, self._clock.monotonic(), self._clock.wall())
 
     async def flush(self) -> None:

@@ -53,7 +53,8 @@ class Writer:
         self._said: set[type[Exception]] = set()  # what was logged since a write succeeded
         self._probing = False
         self._batch: list[Waiting] = []  # on its way to the disk
-        self.reloaded: Callable[[Snapshot], None] = _nobody_cares
+        # Called in the event loop with each new snapshot, when it is durable and in place; must return at once.
+        self.on_publish: list[Callable[[Snapshot], None]] = []
 
     async def submit(self, command: Command) -> Record:
         """Have a command carried out; returns when that is durable.
@@ -140,11 +141,18 @@ class Writer:
         # A write that failed may have reached the disk all the same; deciding on an older state would be wrong.
         if await self._store.revision() != self.snapshot.revision:
             self._publish((await self._store.reload()).snapshot)
-            self.reloaded(self.snapshot)
 
     def _publish(self, snapshot: Snapshot) -> None:
         before, self.snapshot = self.snapshot, snapshot
-        if snapshot.revision != before.revision and not self._stopping:
+        if snapshot is before:
+            return
+        for told in self.on_publish:
+            try:
+                told(snapshot)
+            except Exception:
+                # A fault of ours. What was written is written, and the others are to know of it.
+                log.exception("a change could not be passed on")
+        if (snapshot.epoch, snapshot.revision) != (before.epoch, before.revision) and not self._stopping:
             waiting, self._changed = self._changed, asyncio.Event()
             waiting.set()
 
@@ -164,10 +172,6 @@ class Writer:
             log.warning("the database can be written again")
         self._failing = False
         self._said.clear()
-
-
-def _nobody_cares(_snapshot: Snapshot) -> None:
-    pass
 
 
 def _answer(batch: list[Waiting], outcome: Outcome) -> None:
