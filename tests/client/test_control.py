@@ -11,6 +11,7 @@ from wireguard_mesh.client.dial import Dialer
 from wireguard_mesh.client.http import HttpClient
 from wireguard_mesh.model.errors import MeshError, Unavailable
 from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.protocol import api
 
@@ -51,10 +52,10 @@ async def test_a_whole_membership_with_a_real_server(server: RealServer) -> None
     with pytest.raises(NotRegistered):
         await one.heartbeat(api.HeartbeatRequest())
     answer = await one.register(api.RegisterRequest(hostname="one"))
-    assert answer.map.me is not None
+    assert answer.map is not None
     assert one.server_key == (await one.server_info()).server_public_key
     assert (await one.heartbeat(api.HeartbeatRequest())).revision == answer.map.revision
-    update = await one.map(api.Since(answer.map.epoch, answer.map.revision), 0)
+    update = await one.map(MapVersion(answer.map.epoch, answer.map.revision), 0)
     assert update.kind is api.UpdateKind.CURRENT
     assert (await one.map(None, 0)).kind is api.UpdateKind.SNAPSHOT
     await one.leave()

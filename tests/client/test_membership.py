@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from tests.client.conftest import until
-from tests.samples import NETWORK, peer
+from tests.samples import NETWORK, peer, public_key
 from wireguard_mesh.client import clock
 from wireguard_mesh.client.control import Control, NotRegistered, ServerRefused
 from wireguard_mesh.client.dial import Dialer
@@ -17,7 +17,8 @@ from wireguard_mesh.client.http import HttpClient
 from wireguard_mesh.client.membership import Intervals, Machine, Membership
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import MeshError, Unavailable
-from wireguard_mesh.model.peers import NetworkMap
+from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.model.peers import MapVersion, NetworkMap
 from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.protocol import api
 
@@ -30,8 +31,7 @@ def snapshot(revision: int, *numbers: int) -> api.MapUpdate:
         epoch="e",
         revision=revision,
         network=NETWORK,
-        me=peer(1),
-        upsert=tuple(map(peer, numbers)),
+        upsert=tuple(map(peer, (1, *numbers))),
     )
 
 
@@ -40,6 +40,7 @@ class Script:
     """A control that answers as it is told; a question about the map stays open until there is an answer."""
 
     http: HttpClient = field(default_factory=lambda: HttpClient(Dialer(ServerAddress("http", "127.0.0.1", 9))))
+    public_key: PublicKey = field(default_factory=lambda: public_key(1))
     calls: list[tuple[str, Any]] = field(default_factory=list)
     faults: dict[str, list[MeshError]] = field(default_factory=dict)
     updates: asyncio.Queue[api.MapUpdate] = field(default_factory=asyncio.Queue)
@@ -56,13 +57,15 @@ class Script:
 
     async def register(self, request: api.RegisterRequest) -> api.RegisterResponse:
         self.note("register", request)
-        return api.RegisterResponse(peer_id=peer(1).id, map=self.first, heartbeat_seconds=30, offline_seconds=120)
+        return api.RegisterResponse(
+            peer_id=peer(1).id, me=peer(1), map=self.first, heartbeat_seconds=30, offline_seconds=120
+        )
 
     async def heartbeat(self, request: api.HeartbeatRequest) -> api.HeartbeatResponse:
         self.note("heartbeat", request)
         return api.HeartbeatResponse(epoch="e", revision=1, time=0)
 
-    async def map(self, since: api.Since | None, wait: int) -> api.MapUpdate:
+    async def map(self, since: MapVersion | None, wait: int) -> api.MapUpdate:
         self.note("map", since)
         if wait == 0 and self.updates.empty():
             return api.MapUpdate(kind=api.UpdateKind.CURRENT, epoch="e", revision=since.revision if since else 1)
@@ -112,7 +115,7 @@ async def test_registers_then_follows_from_what_it_has() -> None:
     made = Made()
     await made.run_until(lambda: made.script.count("map") == 1)
     assert [name for name, _ in made.script.calls] == ["register", "map"]
-    assert made.script.calls[1][1] == api.Since("e", 1)
+    assert made.script.calls[1][1] == MapVersion("e", 1)
     assert set(made.maps[0].peers) == {peer(2).public_key}
     await made.end()
 
@@ -124,7 +127,7 @@ async def test_changes_arrive_as_they_come() -> None:
     await made.run_until(lambda: len(made.maps) == 2)
     assert set(made.maps[1].peers) == {peer(2).public_key, peer(3).public_key}
     assert made.membership.map_received > 0
-    await until(lambda: made.script.calls[-1] == ("map", api.Since("e", 2)))
+    await until(lambda: made.script.calls[-1] == ("map", MapVersion("e", 2)))
     await made.end()
 
 
@@ -345,7 +348,7 @@ async def test_a_fault_of_ours_is_said_once_and_the_whole_map_asked_for(
 ) -> None:
     made = Made()
     taken: list[NetworkMap] = []
-    asked: list[api.Since | None] = []
+    asked: list[MapVersion | None] = []
     faults = 2
 
     def take(network_map: NetworkMap) -> None:
@@ -355,14 +358,14 @@ async def test_a_fault_of_ours_is_said_once_and_the_whole_map_asked_for(
             raise ZeroDivisionError("ours")
         taken.append(network_map)
 
-    async def whole(since: api.Since | None, _wait: int) -> api.MapUpdate:
+    async def whole(since: MapVersion | None, _wait: int) -> api.MapUpdate:
         asked.append(since)
         return await made.script.updates.get() if len(taken) == 2 else snapshot(3, 2, 3, 4)
 
     monkeypatch.setattr(made.membership, "_on_map", take)
     monkeypatch.setattr(made.script, "map", whole)
     await made.run_until(lambda: len(taken) == 2)
-    assert asked[:3] == [api.Since("e", 1), None, None]
+    assert asked[:3] == [MapVersion("e", 1), None, None]
     assert taken[-1].revision == 3
     await until(lambda: made.membership.contact.works)
     assert made.task is not None

@@ -14,8 +14,8 @@ from wireguard_mesh.core.netmap import apply
 from wireguard_mesh.core.registry import Command, Leave, decide
 from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.model.errors import NotFound
-from wireguard_mesh.model.peers import NetworkMap
-from wireguard_mesh.protocol.api import Since, UpdateKind
+from wireguard_mesh.model.peers import MapVersion, NetworkMap
+from wireguard_mesh.protocol.api import UpdateKind
 
 
 def joined(*seeds: int) -> Snapshot:
@@ -25,22 +25,21 @@ def joined(*seeds: int) -> Snapshot:
     return snapshot
 
 
-def since(snapshot: Snapshot) -> Since:
-    return Since(snapshot.epoch, snapshot.revision)
+def since(snapshot: Snapshot) -> MapVersion:
+    return MapVersion(snapshot.epoch, snapshot.revision)
 
 
-def test_who_has_nothing_gets_everything_but_itself_among_the_others() -> None:
+def test_who_has_nothing_gets_everything_itself_too() -> None:
     update = changes_since(joined(1, 2, 3), public_key(2), None)
     assert update.kind is UpdateKind.SNAPSHOT
-    assert update.me is not None
-    assert update.me.public_key == public_key(2)
-    assert [peer.public_key for peer in update.upsert] == [public_key(1), public_key(3)]
+    assert update.network is not None
+    assert [peer.public_key for peer in update.upsert] == [public_key(1), public_key(2), public_key(3)]
 
 
 def test_who_is_up_to_date_is_told_so() -> None:
     snapshot = joined(1, 2)
     update = changes_since(snapshot, public_key(1), since(snapshot))
-    assert (update.kind, update.revision, update.upsert, update.me) == (UpdateKind.CURRENT, 2, (), None)
+    assert (update.kind, update.revision, update.upsert) == (UpdateKind.CURRENT, 2, ())
 
 
 def test_a_delta_holds_what_changed_and_who_left() -> None:
@@ -51,7 +50,6 @@ def test_a_delta_holds_what_changed_and_who_left() -> None:
     assert update.kind is UpdateKind.DELTA
     assert [peer.public_key for peer in update.upsert] == [public_key(4)]
     assert update.remove == (left_id,)
-    assert update.me is None
     assert update.network is None
 
 
@@ -59,13 +57,11 @@ def test_a_peer_is_told_of_its_own_changes() -> None:
     old = joined(1, 2)
     new = decide(old, [register(1, hostname="new")], 0.0).snapshot
     update = changes_since(new, public_key(1), since(old))
-    assert (update.kind, update.upsert) == (UpdateKind.DELTA, ())
-    assert update.me is not None
-    assert update.me.hostname == "new"
+    assert (update.kind, [peer.hostname for peer in update.upsert]) == (UpdateKind.DELTA, ["new"])
 
 
-@pytest.mark.parametrize("have", [Since("other", 1), Since(EPOCH, 99)])
-def test_who_has_something_else_gets_everything(have: Since) -> None:
+@pytest.mark.parametrize("have", [MapVersion("other", 1), MapVersion(EPOCH, 99)])
+def test_who_has_something_else_gets_everything(have: MapVersion) -> None:
     assert changes_since(joined(1, 2), public_key(1), have).kind is UpdateKind.SNAPSHOT
 
 
@@ -81,6 +77,12 @@ def test_who_is_behind_the_tombstones_gets_everything(monkeypatch: pytest.Monkey
 def test_who_is_not_registered_is_told_nothing() -> None:
     with pytest.raises(NotFound, match="register again"):
         changes_since(joined(1), public_key(2), None)
+
+
+def test_all_who_have_the_same_are_told_the_same() -> None:
+    old = joined(1, 2, 3)
+    new = decide(old, [register(2, hostname="new")], 0.0).snapshot
+    assert changes_since(new, public_key(1), since(old)) == changes_since(new, public_key(2), since(old))
 
 
 @given(BATCHES, st.lists(st.lists(st.integers(1, 6), max_size=3), max_size=12), st.integers(0, 4))
@@ -99,12 +101,16 @@ def test_any_way_of_polling_ends_in_the_same_map(
     for seed in range(1, 7):
         poll(snapshot, maps, seed)
         if public_key(seed) in snapshot.records:
-            assert maps[seed] == apply(None, changes_since(snapshot, public_key(seed), None))
+            assert maps[seed] == fresh(snapshot, seed)
 
 
 def poll(snapshot: Snapshot, maps: dict[int, NetworkMap], seed: int) -> None:
     if public_key(seed) not in snapshot.records:
         return
     have = maps.get(seed)
-    known = None if have is None else Since(have.epoch, have.revision)
-    maps[seed] = apply(have, changes_since(snapshot, public_key(seed), known))
+    update = changes_since(snapshot, public_key(seed), have.version if have else None)
+    maps[seed] = apply(have, update, public_key(seed))
+
+
+def fresh(snapshot: Snapshot, seed: int) -> NetworkMap:
+    return apply(None, changes_since(snapshot, public_key(seed), None), public_key(seed))

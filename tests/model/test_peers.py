@@ -4,8 +4,12 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.samples import peer
+from tests.samples import NETWORK, peer
+from wireguard_mesh.model.errors import InvalidValue
+from wireguard_mesh.model.peers import MapVersion, NetworkMap
 
 
 def test_a_peer_may_use_its_own_two_addresses() -> None:
@@ -23,3 +27,21 @@ def test_the_second_scan_of_ten_thousand_peers_makes_no_prefix_again() -> None:
 def test_peers_are_immutable() -> None:
     with pytest.raises(AttributeError):
         peer(1).online = False  # type: ignore[misc]  # that it is refused is the test
+
+
+@given(st.from_regex(r"[0-9a-z]{1,64}", fullmatch=True), st.integers(0, 10**18 - 1))
+def test_the_version_of_a_map_and_its_text_are_one(epoch: str, revision: int) -> None:
+    assert MapVersion.parse(str(MapVersion(epoch, revision))) == MapVersion(epoch, revision)
+
+
+@pytest.mark.parametrize(
+    "text", ["", ".", "a", "a.", ".1", "a.-1", "a.1.5x", "a b.1", "é.1", "a.٣", f"{'a' * 65}.1", f"a.{10**18}"]
+)
+def test_what_is_no_version_is_refused(text: str) -> None:
+    with pytest.raises(InvalidValue, match=r"EPOCH\.REVISION"):
+        MapVersion.parse(text)
+
+
+def test_a_map_knows_its_version() -> None:
+    network_map = NetworkMap(epoch="e", revision=4, network=NETWORK, me=peer(1), peers={})
+    assert str(network_map.version) == "e.4"

@@ -2,18 +2,17 @@
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.samples import NETWORK, peer, public_key
 from wireguard_mesh.model.errors import InvalidValue
+from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.protocol.api import (
     MAX_ENDPOINTS,
     Admission,
     MapUpdate,
+    RegisterRequest,
     RegisterResponse,
     ServerInfo,
-    Since,
     UpdateKind,
     map_update,
     register_request,
@@ -23,26 +22,16 @@ from wireguard_mesh.protocol.api import (
 from wireguard_mesh.protocol.codec import encode
 
 
-@given(st.from_regex(r"[0-9a-z]{1,64}", fullmatch=True), st.integers(0, 10**18 - 1))
-def test_since_and_its_text_are_one(epoch: str, revision: int) -> None:
-    assert Since.parse(str(Since(epoch, revision))) == Since(epoch, revision)
-
-
-@pytest.mark.parametrize(
-    "text", ["", ".", "a", "a.", ".1", "a.-1", "a.1.5x", "a b.1", "é.1", "a.٣", f"{'a' * 65}.1", f"a.{10**18}"]
-)
-def test_what_is_no_since_is_refused(text: str) -> None:
-    with pytest.raises(InvalidValue, match=r"EPOCH\.REVISION"):
-        Since.parse(text)
-
-
 def test_messages_survive_their_json() -> None:
     snapshot = MapUpdate(
-        kind=UpdateKind.SNAPSHOT, epoch="e", revision=4, network=NETWORK, me=peer(1), upsert=(peer(2), peer(3))
+        kind=UpdateKind.SNAPSHOT, epoch="e", revision=4, network=NETWORK, upsert=(peer(1), peer(2), peer(3))
     )
     assert map_update.decode(encode(snapshot)) == snapshot
-    answer = RegisterResponse(peer_id=peer(1).id, map=snapshot, heartbeat_seconds=30, offline_seconds=120)
-    assert register_response.decode(encode(answer)) == answer
+    for update in (snapshot, None):
+        answer = RegisterResponse(peer_id=peer(1).id, me=peer(1), map=update, heartbeat_seconds=30, offline_seconds=120)
+        assert register_response.decode(encode(answer)) == answer
+    request = RegisterRequest(hostname="a", since=MapVersion("e", 4))
+    assert register_request.decode(encode(request)) == request
     info = ServerInfo(
         server_public_key=public_key(0),
         network=NETWORK,

@@ -14,7 +14,8 @@ from wireguard_mesh.core.ratelimit import CHANGE_BURST
 from wireguard_mesh.core.registry import Heartbeat, Leave
 from wireguard_mesh.core.snapshot import Changes
 from wireguard_mesh.model.errors import NotFound, Unavailable
-from wireguard_mesh.protocol.api import MapUpdate, Since, UpdateKind
+from wireguard_mesh.model.peers import MapVersion
+from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
 from wireguard_mesh.server.mesh import FLUSH_SECONDS, MAX_POLLS
 
 ANN, BOB = 1, 2
@@ -129,7 +130,7 @@ async def test_who_left_is_not_heard_of_any_more(server: Server) -> None:
 async def held(server: Server, gone: set[Callable[[], None]]) -> asyncio.Task[MapUpdate]:
     """A poll that waits."""
     have = server.mesh.map(public_key(ANN), None)
-    since = Since(have.epoch, have.revision)
+    since = MapVersion(have.epoch, have.revision)
     before = len(gone)
     poll = asyncio.create_task(server.mesh.map_when_changed(public_key(ANN), since, 60.0, gone))
     while len(gone) == before:  # noqa: ASYNC110  # what it waits for has no event of its own

@@ -7,6 +7,7 @@ import pytest
 
 from tests.core.samples import public_key
 from tests.server.conftest import Server
+from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.protocol import api, seed
 from wireguard_mesh.protocol.codec import encode
 from wireguard_mesh.server import rendering
@@ -17,15 +18,16 @@ async def test_a_map_is_encoded_as_its_type_says(server: Server) -> None:
     for number in (1, 2, 3):
         await server.join(number, endpoints=[f"192.0.2.{number}:1"])
     renderer = Renderer(server.mesh)
-    for since in (None, api.Since("epoch1", 1), api.Since("epoch1", 3)):
+    for since in (None, MapVersion("epoch1", 1), MapVersion("epoch1", 3)):
         update = server.mesh.map(public_key(1), since)
         for _ in range(2):
             assert renderer.update(update) == encode(update)
             assert api.map_update.decode(renderer.update(update)) == update
     whole = server.mesh.map(public_key(1), None)
-    assert whole.me is not None
-    expected = api.RegisterResponse(peer_id=whole.me.id, map=whole, heartbeat_seconds=30.0, offline_seconds=120.0)
-    assert renderer.registration(whole.me.id, whole, 30.0, 120.0) == encode(expected)
+    me = whole.upsert[0]
+    for given in (whole, None):
+        expected = api.RegisterResponse(peer_id=me.id, me=me, map=given, heartbeat_seconds=30.0, offline_seconds=120.0)
+        assert renderer.registration(me, given, 30.0, 120.0) == encode(expected)
 
 
 async def test_pieces_follow_their_peers(server: Server) -> None:
@@ -61,7 +63,7 @@ async def test_pieces_of_peers_that_left_are_forgotten_without_anybody_listing_a
         await server.join(seed_of_peer)
         renderer.update(server.mesh.map(public_key(1), None))
         await server.signed(seed_of_peer, "DELETE", "/v1/peer")
-    assert len(renderer._peers) <= 2
+    assert len(renderer._peers) <= 3
 
 
 def test_the_encoded_types_have_the_fields_of_the_protocol() -> None:

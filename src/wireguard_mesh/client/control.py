@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from wireguard_mesh.client.http import HttpClient, Response
 from wireguard_mesh.model.errors import Conflict, InvalidValue, MeshError, NotFound, Unavailable
 from wireguard_mesh.model.keys import PrivateKey, PublicKey
+from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.protocol import api
 from wireguard_mesh.protocol.codec import Decoder, encode
 from wireguard_mesh.protocol.seed import ErrorResponse
@@ -65,11 +66,17 @@ class Control:
     ) -> None:
         self.http = http
         self._private_key = private_key
+        self._public_key = private_key.public_key
         self._wall = wall
         self._offset = 0.0
         self._server_key = server_key
         self._signer: Signer | None = None
         self._instance = ""  # the process that answers at the server; it says so if that has changed
+
+    @property
+    def public_key(self) -> PublicKey:
+        """This machine's own."""
+        return self._public_key
 
     @property
     def server_key(self) -> PublicKey | None:
@@ -99,7 +106,7 @@ class Control:
         """Say that this machine lives. Raises `NotRegistered`."""
         return await self._call("POST", "/v1/heartbeat", request, api.heartbeat_response)
 
-    async def map(self, since: api.Since | None, wait: int) -> api.MapUpdate:
+    async def map(self, since: MapVersion | None, wait: int) -> api.MapUpdate:
         """What changed since; held by the server up to `wait` seconds while nothing does. Raises `NotRegistered`."""
         query = f"since={since}&wait={wait}" if since else "wait=0"
         return await self._call(

@@ -159,7 +159,8 @@ class Membership:
         if not self._is_member:
             log.info("joined the mesh peer_id=%s", answer.peer_id)
         self._is_member = True
-        self._take(answer.map)
+        if answer.map is not None:
+            self._take(answer.map)
 
     async def _beat(self) -> NoReturn:
         """Say that we live, each time that it is due or that there is something new to say."""
@@ -197,7 +198,7 @@ class Membership:
             wait = 0 if self._calls.fails(_MAP) else max(1, min(api.MAX_WAIT_SECONDS, int(self._intervals.sync)))
             try:
                 async with asyncio.timeout(None) as self._question:
-                    update = await self.control.map(api.Since(have.epoch, have.revision) if have else None, wait)
+                    update = await self.control.map(have.version if have else None, wait)
             except TimeoutError:
                 continue
             finally:
@@ -209,7 +210,7 @@ class Membership:
         """Raises `Unavailable` for an update that is none; the next question then asks for the whole map."""
         before = self._map
         try:
-            self._map = netmap.apply(before, update)
+            self._map = netmap.apply(before, update, self.control.public_key)
         except InvalidValue as error:
             self._map = None
             server = self.control.http.dialer.server

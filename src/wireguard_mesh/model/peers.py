@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from wireguard_mesh.model.endpoints import Endpoint
+from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import Hostname, PeerId
 from wireguard_mesh.model.networks import MeshNetwork, Prefix
@@ -17,6 +18,8 @@ from wireguard_mesh.model.networks import MeshNetwork, Prefix
 # Entries of a cache of what each look at the device parses. It must exceed what one scan touches (two prefixes a peer,
 # 10,000 peers): a cache that is smaller than a scan which goes round never hits. Few peers fill it as little as ever.
 SCAN_CACHE: Final = 32_768
+MAX_EPOCH: Final = 64  # characters
+MAX_REVISION_DIGITS: Final = 18  # what fits into 64 bits
 DEFAULT_ROUTES: tuple[Prefix, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 
 
@@ -50,10 +53,34 @@ def _prefixes(ipv4: IPv4Address, ipv6: IPv6Address) -> frozenset[Prefix]:
     return frozenset((IPv4Network(ipv4), IPv6Network(ipv6)))
 
 
+class MapVersion(msgspec.Struct, frozen=True):
+    """Which map somebody has, written `EPOCH.REVISION`: the id of the database, and the revision it had then.
+
+    Revisions of different epochs have nothing to do with each other.
+    """
+
+    epoch: str
+    revision: int
+
+    @classmethod
+    def parse(cls, text: str) -> MapVersion:
+        """Raises `InvalidValue`."""
+        epoch, _, revision = text.rpartition(".")
+        is_epoch = epoch.isascii() and epoch.isalnum() and len(epoch) <= MAX_EPOCH
+        is_revision = revision.isascii() and revision.isdigit() and len(revision) <= MAX_REVISION_DIGITS
+        if not (is_epoch and is_revision):
+            raise InvalidValue("the version of a map is EPOCH.REVISION, as the last answer had them")
+        return cls(epoch, int(revision))
+
+    def __str__(self) -> str:
+        return f"{self.epoch}.{self.revision}"
+
+
 class NetworkMap(msgspec.Struct, frozen=True, kw_only=True):
     """All that one peer must know. `peers` are the others that it may see, never itself.
 
-    `epoch` names the database that `revision` counts in: revisions of another epoch mean nothing.
+    `epoch` names the database that `revision` counts in: revisions of another epoch mean nothing. `holders` says whose
+    an address is, this machine's own included; `core.netmap` keeps it, so that a change is checked at its own cost.
     """
 
     epoch: str
@@ -61,3 +88,9 @@ class NetworkMap(msgspec.Struct, frozen=True, kw_only=True):
     network: MeshNetwork
     me: Peer
     peers: Mapping[PublicKey, Peer]
+    holders: Mapping[IPv4Address | IPv6Address, PublicKey] = {}
+
+    @property
+    def version(self) -> MapVersion:
+        """What to ask for changes since."""
+        return MapVersion(self.epoch, self.revision)

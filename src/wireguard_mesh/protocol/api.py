@@ -1,5 +1,5 @@
 """Our own HTTP messages, under `/v1/`. All but three are signed (`protocol.signatures`):
-`/v1/server`, `/v1/health` and the description of all, `/v1/openapi.json`.
+`/v1/server`, `/v1/health` and the description of all, `/v1/openapi.json`. The stream of events is in `protocol.events`.
 
 | request                                    | answer             | errors                                      |
 | ------------------------------------------ | ------------------ | ------------------------------------------- |
@@ -22,11 +22,10 @@ from typing import Annotated, Final
 import msgspec
 
 from wireguard_mesh.model.endpoints import Endpoint
-from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import PeerId
 from wireguard_mesh.model.networks import MeshNetwork
-from wireguard_mesh.model.peers import Peer
+from wireguard_mesh.model.peers import MapVersion, Peer
 from wireguard_mesh.protocol.codec import Decoder
 
 MAX_ENDPOINTS: Final = 16
@@ -69,13 +68,15 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Join, or say anew what this machine is. The key is the signature's. `endpoints` best first."""
+    """Join, or say anew what this machine is. The key is the signature's. `endpoints` best first. `since`: the map that
+    it has already."""
 
     hostname: LongText
     os: ShortText = ""
     endpoints: Endpoints = ()
     exit_node: bool = False
     version: ShortText = ""
+    since: MapVersion | None = None
 
 
 class HeartbeatRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,45 +109,26 @@ class UpdateKind(StrEnum):
 
 
 class MapUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What changed for one peer since the revision that it named. `me` and `network` come with a snapshot, and `me`
-    when it changed; `upsert` are others that are new or changed, `remove` the ids of those to forget."""
+    """What changed for one peer since the revision that it named. `network` comes with a snapshot; `upsert` are records
+    that are new or changed, among them the peer's own; `remove` the ids of those to forget, before `upsert`."""
 
     kind: UpdateKind
     epoch: str
     revision: int
     network: MeshNetwork | None = None
-    me: Peer | None = None
     upsert: tuple[Peer, ...] = ()
     remove: tuple[PeerId, ...] = ()
 
 
 class RegisterResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """The peer's place, and its whole map at once, so that one request is enough to join. Times in seconds."""
+    """The peer's own record, and at once its map, so that one request is enough to join. A large map is left out: the
+    stream brings it in pieces. Times in seconds."""
 
     peer_id: PeerId
-    map: MapUpdate
+    me: Peer
+    map: MapUpdate | None
     heartbeat_seconds: float
     offline_seconds: float
-
-
-class Since(msgspec.Struct, frozen=True):
-    """What a client has: written `EPOCH.REVISION`."""
-
-    epoch: str
-    revision: int
-
-    @classmethod
-    def parse(cls, text: str) -> Since:
-        """Raises `InvalidValue`."""
-        epoch, separator, revision = text.rpartition(".")
-        if not (separator and epoch.isascii() and epoch.isalnum() and len(epoch) <= MAX_TEXT):
-            raise InvalidValue("since is EPOCH.REVISION, as the last map had them")
-        if not (revision.isascii() and revision.isdigit() and len(revision) <= 18):
-            raise InvalidValue("since is EPOCH.REVISION, as the last map had them")
-        return cls(epoch, int(revision))
-
-    def __str__(self) -> str:
-        return f"{self.epoch}.{self.revision}"
 
 
 server_info: Decoder[ServerInfo] = Decoder(ServerInfo)

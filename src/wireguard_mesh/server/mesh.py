@@ -26,7 +26,8 @@ from wireguard_mesh.model.endpoints import Address, Endpoint
 from wireguard_mesh.model.errors import MeshError, NotFound, Unavailable
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import Hostname
-from wireguard_mesh.protocol.api import MapUpdate, Since, UpdateKind
+from wireguard_mesh.model.peers import MapVersion
+from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
 from wireguard_mesh.server.clock import Clock
 from wireguard_mesh.server.event_log import EventLog
 from wireguard_mesh.server.writer import MAX_BATCH, Writer
@@ -128,12 +129,12 @@ class Mesh:
         if says_anew(record, command):
             self._changes.take(record.peer.public_key, self._clock.monotonic())
 
-    def map(self, public_key: PublicKey, since: Since | None) -> MapUpdate:
+    def map(self, public_key: PublicKey, since: MapVersion | None) -> MapUpdate:
         """What changed for a peer. Raises `NotFound`."""
         return changes_since(self.snapshot, public_key, since)
 
     async def map_when_changed(
-        self, public_key: PublicKey, since: Since | None, wait: float, gone: set[Callable[[], None]]
+        self, public_key: PublicKey, since: MapVersion | None, wait: float, gone: set[Callable[[], None]]
     ) -> MapUpdate:
         """What changed for a peer, at once or as soon as something does; after `wait` seconds that nothing did.
 

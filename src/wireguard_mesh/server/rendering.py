@@ -29,7 +29,6 @@ class _EncodedUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     epoch: str
     revision: int
     network: MeshNetwork | None = None
-    me: Peer | None = None
     upsert: tuple[msgspec.Raw, ...] = ()
     remove: tuple[PeerId, ...] = ()
 
@@ -37,7 +36,8 @@ class _EncodedUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 class _EncodedRegistration(msgspec.Struct, frozen=True, kw_only=True):
     # The fields of `RegisterResponse`, with the map as text.
     peer_id: PeerId
-    map: msgspec.Raw
+    me: msgspec.Raw
+    map: msgspec.Raw | None
     heartbeat_seconds: float
     offline_seconds: float
 
@@ -59,18 +59,18 @@ class Renderer:
                 epoch=update.epoch,
                 revision=update.revision,
                 network=update.network,
-                me=update.me,
                 upsert=tuple(self._peer(peer) for peer in update.upsert),
                 remove=update.remove,
             )
         )
 
-    def registration(self, peer_id: PeerId, update: MapUpdate, heartbeat: float, offline: float) -> bytes:
+    def registration(self, me: Peer, update: MapUpdate | None, heartbeat: float, offline: float) -> bytes:
         """`RegisterResponse` as JSON."""
         return encode(
             _EncodedRegistration(
-                peer_id=peer_id,
-                map=msgspec.Raw(self.update(update)),
+                peer_id=me.id,
+                me=self._peer(me),
+                map=None if update is None else msgspec.Raw(self.update(update)),
                 heartbeat_seconds=heartbeat,
                 offline_seconds=offline,
             )

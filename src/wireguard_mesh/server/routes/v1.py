@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Final
 
 from litestar import delete, get, post
 from litestar.handlers import HTTPRouteHandler
@@ -15,6 +16,7 @@ from wireguard_mesh.core.registry import Heartbeat
 from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import parse_hostname
+from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.protocol import api
 from wireguard_mesh.protocol.codec import encode
 from wireguard_mesh.server.clock import Clock
@@ -25,7 +27,8 @@ from wireguard_mesh.server.rendering import Renderer
 from wireguard_mesh.server.routes.fields import shown_text
 from wireguard_mesh.server.routes.replies import json_reply
 
-_LEFT = encode(api.LeaveResponse())
+MAX_RECORDS_AT_ONCE: Final = 256  # of a map in the answer to a registration; the stream brings a larger one in pieces
+_LEFT: Final = encode(api.LeaveResponse())
 
 
 def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, clock: Clock) -> Sequence[HTTPRouteHandler]:
@@ -45,8 +48,10 @@ def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, clock: Clock) -> Seq
             endpoints=message.endpoints,
             version=shown_text("version", message.version),
         )
+        update = mesh.map(key, message.since)
+        is_small = len(update.upsert) <= MAX_RECORDS_AT_ONCE
         return json_reply(
-            renderer.registration(record.peer.id, mesh.map(key, None), HEARTBEAT_SECONDS, mesh.heartbeat_timeout)
+            renderer.registration(record.peer, update if is_small else None, HEARTBEAT_SECONDS, mesh.heartbeat_timeout)
         )
 
     @post("/v1/heartbeat", status_code=200)
@@ -66,7 +71,7 @@ def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, clock: Clock) -> Seq
         since = request.query_params.get("since")
         wait = _wait(request.query_params.get("wait", "0"))
         gone = request.scope["state"].get("gone", set())
-        update = await mesh.map_when_changed(key, api.Since.parse(since) if since else None, wait, gone)
+        update = await mesh.map_when_changed(key, MapVersion.parse(since) if since else None, wait, gone)
         return json_reply(renderer.update(update))
 
     @delete("/v1/peer", status_code=200)
