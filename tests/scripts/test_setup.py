@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTALLER = ROOT / "scripts" / "install-system-packages"
-TOOLS = ("bash", "id", "mktemp", "rm", "cat")
+TOOLS = ("bash", "id", "mktemp", "mkdir", "rm", "cat")
 
 
 def programs(folder: Path, **scripts: str) -> Path:
@@ -29,7 +29,7 @@ def install(tmp_path: Path, listed: str, path: Path) -> subprocess.CompletedProc
     packages.write_text(listed)
     return subprocess.run(
         ["/bin/bash", str(INSTALLER), str(packages)],
-        env={"PATH": str(path)},
+        env={"PATH": str(path), "CREATECLUSTER_D": str(tmp_path / "createcluster.d")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
@@ -73,6 +73,14 @@ def test_stale_package_lists_are_fetched_once_and_recommended_packages_left_out(
     assert [call.split()[1] for call in calls] == ["install", "update", "install"]
     assert all("--no-install-recommends" in call for call in calls if " install " in call)
     assert all(call.startswith("noninteractive ") for call in calls)
+
+
+def test_postgresql_comes_without_a_database_server_of_its_own(tmp_path: Path) -> None:
+    told = tmp_path / "createcluster.d" / "wireguard-mesh.conf"
+    done = install(tmp_path, MISSING, programs(tmp_path / "bin", id="echo 0", apt_get=f"cat {told} >{tmp_path}/log"))
+    assert done.returncode == 0
+    assert (tmp_path / "log").read_text() == "create_main_cluster = false\n"
+    assert not told.exists()  # what is installed later is the administrator's
 
 
 def test_what_apt_says_is_shown_when_it_fails(tmp_path: Path) -> None:
