@@ -10,9 +10,9 @@ import pytest
 
 from tests.core.samples import public_key
 from tests.server.conftest import START, Server
-from wireguard_mesh.core.ratelimit import CHANGE_BURST
-from wireguard_mesh.core.registry import Heartbeat, Leave
-from wireguard_mesh.core.snapshot import Changes
+from wireguard_mesh.core.damping import CHANGE_BURST
+from wireguard_mesh.core.registry import Command, Heartbeat, Leave
+from wireguard_mesh.core.snapshot import Changes, Record
 from wireguard_mesh.model.errors import NotFound, Unavailable
 from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
@@ -167,14 +167,46 @@ async def test_a_peer_that_changes_without_end_is_limited_and_one_that_only_live
     await server.join(ANN)
     await server.join(BOB)
     codes = [(await server.signed(ANN, "POST", "/v1/register", {"hostname": name})).status_code for name in names()]
-    assert codes == [200] * CHANGE_BURST + [429]
+    assert codes == [200] * (CHANGE_BURST - 1) + [429] * 2  # joining was one too
     endpoint = {"endpoints": ["192.0.2.1:51820"]}
-    assert (await server.signed(ANN, "POST", "/v1/heartbeat", endpoint)).status_code == 429
+    before = server.mesh.snapshot
+    assert (await server.signed(ANN, "POST", "/v1/heartbeat", endpoint)).status_code == 200
+    assert server.mesh.snapshot is before  # held back
     for _ in range(CHANGE_BURST + 1):
         assert (await server.signed(ANN, "POST", "/v1/heartbeat", {})).status_code == 200
     assert (await server.signed(BOB, "POST", "/v1/heartbeat", endpoint)).status_code == 200
-    await sweep_for(server, 130)
-    assert (await server.signed(ANN, "POST", "/v1/heartbeat", {})).status_code == 200  # being back is no change
+    await sweep_for(server, 20)
+    assert list(map(str, server.mesh.snapshot.record(public_key(ANN)).peer.endpoints)) == ["192.0.2.1:51820"]
+
+
+async def test_what_is_held_back_of_who_leaves_is_forgotten(server: Server) -> None:
+    await server.join(ANN)
+    for turn in range(CHANGE_BURST):
+        message = {"endpoints": [f"192.0.2.{turn + 1}:1"]}
+        assert (await server.signed(ANN, "POST", "/v1/heartbeat", message)).status_code == 200
+    assert (await server.signed(ANN, "DELETE", "/v1/peer")).status_code == 200
+    revision = server.mesh.snapshot.revision
+    await sweep_for(server, 30)
+    assert server.mesh.snapshot.revision == revision
+
+
+async def test_a_write_that_fails_takes_what_was_held_back_to_the_next_heartbeat(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await server.join(ANN)
+    for turn in range(CHANGE_BURST):
+        message = {"endpoints": [f"192.0.2.{turn + 1}:1"]}
+        await server.signed(ANN, "POST", "/v1/heartbeat", message)
+
+    async def fail(_command: Command) -> Record:
+        raise Unavailable("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server.writer, "submit", fail)
+        await sweep_for(server, 20)
+    before = server.mesh.snapshot
+    await sweep_for(server, 20)
+    assert server.mesh.snapshot is not before
 
 
 async def test_comings_and_goings_are_logged_once(server: Server, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,8 +13,6 @@ from wireguard_mesh.model.errors import Unavailable
 
 REGISTRATION_BURST: Final = 1000
 REGISTRATION_RATE: Final = 50.0
-CHANGE_BURST: Final = 20  # a roaming machine changes its endpoints often for a while
-CHANGE_RATE: Final = 0.1
 MAX_SOURCES: Final = 10_000
 _SITE_PREFIX: Final = 64  # what one subscriber has at least (RFC 6177): its addresses are one source
 
@@ -57,8 +55,14 @@ class RateLimiter:
 
     def take(self, source: Hashable, now: float) -> None:
         """Take one token of `source`. `now` in monotonic seconds. Raises `RateLimited`."""
+        wait = self.wait(source, now)
+        if wait:
+            raise RateLimited(self._what, "wait a little", retry_after=wait)
+
+    def wait(self, source: Hashable, now: float) -> float:
+        """Take one token of `source` if there is one, and return 0.0; else the seconds until there is."""
         if not self._burst:
-            return
+            return 0.0
         bucket = self._buckets.get(source)
         if bucket is None:
             if len(self._buckets) >= self._max_sources:
@@ -68,9 +72,9 @@ class RateLimiter:
         bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.filled) * self._rate)
         bucket.filled = now
         if bucket.tokens < 1:
-            wait = (1 - bucket.tokens) / self._rate
-            raise RateLimited(self._what, "wait a little", retry_after=wait)
+            return (1 - bucket.tokens) / self._rate
         bucket.tokens -= 1
+        return 0.0
 
 
 def source_of(address: Address) -> Hashable:

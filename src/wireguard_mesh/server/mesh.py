@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
 from wireguard_mesh.core.changes import changes_since
+from wireguard_mesh.core.damping import Damping
 from wireguard_mesh.core.liveness import Liveness
-from wireguard_mesh.core.ratelimit import CHANGE_BURST, CHANGE_RATE, RateLimiter, source_of
+from wireguard_mesh.core.ratelimit import RateLimiter, source_of
 from wireguard_mesh.core.registry import (
     PEER_ID_RANDOM_LENGTH,
     Heartbeat,
     Leave,
     MarkOffline,
     Register,
-    heartbeat_changes,
-    says_anew,
 )
 from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.endpoints import Address, Endpoint
@@ -52,7 +51,7 @@ class Mesh:
         self._clock = clock
         self._flushed = clock.monotonic()
         self._flush_fails = False
-        self._changes = RateLimiter(CHANGE_BURST, CHANGE_RATE, what="this peer changes too often")
+        self._damping = Damping()
         self._events = EventLog()
         self._online: tuple[Snapshot | None, int] = (None, 0)
         self._followed = writer.snapshot
@@ -84,7 +83,10 @@ class Mesh:
         version: str | None = None,
         allocate: bool = True,
     ) -> Record:
-        """Join, or say anew what a machine is. Raises `NotPermitted`, `Exhausted`, `Unavailable`, `NotFound`."""
+        """Join, or say anew what a machine is.
+
+        Raises `NotPermitted`, `Exhausted`, `Unavailable`, `RateLimited`, `NotFound`.
+        """
         command = Register(
             public_key=public_key,
             signed=signed,
@@ -97,8 +99,7 @@ class Mesh:
             allocate=allocate,
         )
         known = self.snapshot.records.get(public_key)
-        if known is not None:
-            self._limit_changes(known, command)
+        self._damping.register(known, command, self._clock.monotonic())
         record = await self._writer.submit(command)
         self._liveness.heard(public_key, self._clock.monotonic(), self._clock.wall())
         if known is None:
@@ -106,28 +107,36 @@ class Mesh:
         return record
 
     async def heartbeat(self, command: Heartbeat) -> None:
-        """A peer lives. Only one that changes something waits for the disk.
+        """A peer lives. Only one that changes something waits for the disk; too many changes wait for a sweep.
 
         Raises `NotFound` (register again), `NotPermitted`, `Unavailable`.
         """
         record = self.snapshot.record(command.public_key)
-        if heartbeat_changes(record, command):
-            self._limit_changes(record, command)
-            after = await self._writer.submit(command)
-            if not record.peer.online:
-                self._events.note("peer is back", after, self._clock.monotonic())
+        change = self._damping.heartbeat(record, command, self._clock.monotonic())
+        if change is not None:
+            await self._write_heartbeat(record, change)
         self._liveness.heard(command.public_key, self._clock.monotonic(), self._clock.wall())
+
+    async def _write_held_back(self, change: Heartbeat) -> None:
+        try:
+            await self._write_heartbeat(self.snapshot.record(change.public_key), change)
+        except NotFound:
+            pass  # it left meanwhile
+        except MeshError as error:
+            self._damping.hold(change)
+            log.debug("not written, the next sweep tries again: %s", error)
 
     async def leave(self, public_key: PublicKey, *, signed: bool) -> None:
         """A peer goes for good. Raises `NotFound`, `NotPermitted`, `Unavailable`."""
         record = await self._writer.submit(Leave(public_key=public_key, signed=signed))
         self._liveness.forget(public_key)
+        self._damping.forget(public_key)
         self._events.note("peer left", record, self._clock.monotonic())
 
-    def _limit_changes(self, record: Record, command: Register | Heartbeat) -> None:
-        # Each is written, and wakes all who wait for news.
-        if says_anew(record, command):
-            self._changes.take(record.peer.public_key, self._clock.monotonic())
+    async def _write_heartbeat(self, record: Record, change: Heartbeat) -> None:
+        after = await self._writer.submit(change)
+        if not record.peer.online:
+            self._events.note("peer is back", after, self._clock.monotonic())
 
     def map(self, public_key: PublicKey, since: MapVersion | None) -> MapUpdate:
         """What changed for a peer. Raises `NotFound`."""
@@ -193,10 +202,8 @@ class Mesh:
     async def sweep(self) -> None:
         """Mark those offline that were silent for too long, and now and then keep when the others were heard."""
         asked = self._clock.monotonic()
-        late = self._liveness.overdue(asked)
-        # Together, so that they are one batch and one revision, but never more than the writer's queue holds.
-        for start in range(0, len(late), MAX_BATCH):
-            await asyncio.gather(*(self._take_offline(key, asked) for key in late[start : start + MAX_BATCH]))
+        await _together(self._take_offline(key, asked) for key in self._liveness.overdue(asked))
+        await _together(self._write_held_back(change) for change in self._damping.due(self.snapshot.records, asked))
         self._writer.probe()
         self._events.look(asked)
         if self._clock.monotonic() - self._flushed >= FLUSH_SECONDS:
@@ -235,6 +242,7 @@ class Mesh:
         try:
             record = await self._writer.submit(MarkOffline(public_key=key))
             if self._liveness.went_offline(key, asked):
+                self._damping.forget(key)
                 self._events.note("peer is offline", record, asked)
             else:
                 # It was heard while the batch was written.
@@ -243,3 +251,10 @@ class Mesh:
             self._liveness.forget(key)
         except MeshError as error:
             log.debug("not marked offline, the next sweep tries again: %s", error)
+
+
+async def _together(writes: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """So that they are one batch and one revision, but never more than the writer's queue holds."""
+    waiting = list(writes)
+    for start in range(0, len(waiting), MAX_BATCH):
+        await asyncio.gather(*waiting[start : start + MAX_BATCH])
