@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from wireguard_mesh.server.connections import connection_of
 from wireguard_mesh.server.http_server import HttpServer
 from wireguard_mesh.server.listening import ListenAddress, bind
 
@@ -50,7 +51,7 @@ async def serving(**limits: int) -> AsyncIterator[Served]:
         if scope["path"] != "/early":
             await receive()
         if scope["path"] == "/gone":
-            scope["state"]["gone"].add(gone.set)
+            connection_of(scope).gone.add(gone.set)
         if scope["path"] in {"/held", "/gone"}:
             held.set()
             await hold.wait()

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.server.serving import BIG, Served, serving
-from wireguard_mesh.server import connections
-from wireguard_mesh.server.connections import source_limited
+from wireguard_mesh.server import connections, shared
+from wireguard_mesh.server.shared import source_limited
 
 
 @pytest.fixture
@@ -67,16 +67,22 @@ async def test_a_head_that_does_not_come_is_not_awaited(
     assert await served.send(data) == b""
 
 
-async def test_connections_are_bounded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 1)
-    reader, writer = await served.open()
-    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-    await reader.readuntil(b"ok")
-    second, other = await served.open()
-    with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
-        await second.readexactly(1)
-    writer.close()
-    other.close()
+async def test_connections_are_bounded_and_an_idle_one_gives_way() -> None:
+    async with serving(max_connections=1) as served:
+        reader, writer = await served.open()
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await reader.readuntil(b"ok")
+        second, other = await served.open()
+        other.write(b"GET /held HTTP/1.1\r\nhost: x\r\n\r\n")
+        await served.held.wait()
+        assert await reader.read() == b""  # the idle one
+        third, another = await served.open()
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await third.readexactly(1)
+        served.hold.set()
+        assert (await second.readuntil(b"ok")).startswith(ANSWERED)
+        for each in (writer, other, another):
+            each.close()
 
 
 ANSWERED = b"HTTP/1.1 200"
@@ -159,7 +165,7 @@ async def test_who_does_not_read_is_shut(served: Served, monkeypatch: pytest.Mon
 async def test_what_nobody_reads_is_bounded_and_the_oldest_goes_first(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_UNSENT", BIG)
+    monkeypatch.setattr(shared, "MAX_UNSENT", BIG * 3 // 2)
     held = []
     for _ in range(2):
         reader, writer = await served.open()

@@ -6,12 +6,9 @@ any way of asking, with any interruption, ends in the same map.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.model.keys import PublicKey
-from wireguard_mesh.model.names import PeerId
-from wireguard_mesh.model.peers import MapVersion, Peer
+from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
 
 
@@ -22,7 +19,7 @@ def changes_since(snapshot: Snapshot, asker: PublicKey, since: MapVersion | None
     not as much as there is. Raises `NotFound` if the asker is not registered (any more).
     """
     snapshot.record(asker)
-    if since is None or not _can_follow(snapshot, since):
+    if since is None or not can_follow(snapshot, since):
         return MapUpdate(
             kind=UpdateKind.SNAPSHOT,
             epoch=snapshot.epoch,
@@ -30,8 +27,8 @@ def changes_since(snapshot: Snapshot, asker: PublicKey, since: MapVersion | None
             network=snapshot.network,
             upsert=tuple(record.peer for record in snapshot.records.values()),
         )
-    upsert = tuple(_changed_peers(snapshot, since.revision))
-    remove = tuple(_removed(snapshot.tombstones, since.revision))
+    upsert = tuple(record.peer for record in snapshot.changed_since(since.revision))
+    remove = tuple(snapshot.removed_since(since.revision))
     return MapUpdate(
         kind=UpdateKind.DELTA if upsert or remove else UpdateKind.CURRENT,
         epoch=snapshot.epoch,
@@ -41,20 +38,7 @@ def changes_since(snapshot: Snapshot, asker: PublicKey, since: MapVersion | None
     )
 
 
-def _can_follow(snapshot: Snapshot, since: MapVersion) -> bool:
+def can_follow(snapshot: Snapshot, since: MapVersion) -> bool:
+    """Whether what changed since then is known, so that the whole map need not be told."""
     # A revision of the future: the database was restored from a backup, and counts anew from there.
     return since.epoch == snapshot.epoch and snapshot.purged <= since.revision <= snapshot.revision
-
-
-def _changed_peers(snapshot: Snapshot, revision: int) -> Iterator[Peer]:
-    for record in reversed(snapshot.records.values()):
-        if record.peer.revision <= revision:
-            return
-        yield record.peer
-
-
-def _removed(tombstones: dict[PeerId, int], revision: int) -> Iterator[PeerId]:
-    for peer_id, died in reversed(tombstones.items()):
-        if died <= revision:
-            return
-        yield peer_id

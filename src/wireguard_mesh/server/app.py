@@ -14,17 +14,20 @@ from wireguard_mesh.server.mesh import Mesh
 from wireguard_mesh.server.rendering import Renderer
 from wireguard_mesh.server.routes.plain import plain_routes
 from wireguard_mesh.server.routes.v1 import peer_routes, public_routes
+from wireguard_mesh.server.streams import Hub
 
 
 def make_app(mesh: Mesh, private_key: PrivateKey, clock: Clock) -> Litestar:
     """An ASGI application that serves `mesh` under the identity `private_key`."""
     gate = Gate(mesh, private_key, clock)
     renderer = Renderer(mesh)
+    hub = Hub(mesh.snapshot, renderer.text_of)
+    mesh.on_publish(hub.publish)
     server_key = private_key.public_key
     return Litestar(
         route_handlers=[
             *plain_routes(mesh, gate, renderer, server_key),
-            *peer_routes(mesh, gate, renderer, clock),
+            *peer_routes(mesh, gate, renderer, hub, clock),
             *public_routes(mesh, gate, clock, server_key),
         ],
         exception_handlers={

@@ -3,86 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import Counter
-from collections.abc import Callable, Hashable
-from email.utils import formatdate
+from collections.abc import Callable, Hashable, Mapping
 from enum import Enum, auto
-from ipaddress import IPv4Address, IPv6Network, ip_address
-from typing import Final
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import ServerState
 
-from wireguard_mesh.core.ratelimit import source_of
+from wireguard_mesh.model.errors import InvalidValue, Unavailable
 from wireguard_mesh.server.errors import MAX_BODY, error_body
+from wireguard_mesh.server.one_way import OneWayProtocol
+from wireguard_mesh.server.shared import MAX_CONNECTIONS, Shared, source_limited
+
+__all__ = ["KEEP_ALIVE_SECONDS", "MAX_CONNECTIONS", "GuardedProtocol", "connection_of"]
 
 MAX_HEAD: Final = 16 * 1024  # request line and headers
 MAX_REQUEST: Final = MAX_HEAD + 2 * MAX_BODY  # as it travels: chunks and trailers have a cost of their own
 MAX_PIPELINED: Final = 8  # requests that wait for the answers to those before them
-MAX_UNSENT: Final = 256 * 1024 * 1024  # bytes of answers that nobody reads, of all connections together
 HEAD_SECONDS: Final = 10.0
 BODY_LIMIT_SECONDS: Final = 20.0  # if nobody reads it; above `gate.BODY_SECONDS`, so that a slow one is answered
 WRITE_SECONDS: Final = 60.0  # a map of 10,000 peers at half a megabit a second
 KEEP_ALIVE_SECONDS: Final = 75.0  # more than the longest pause between two requests of an agent
-MAX_CONNECTIONS: Final = 24_000  # two for each of 10,000 agents, and a fifth more for everybody else
-
-
-class Shared(ServerState):
-    """What all connections share. Dates each answer when it is made, so that no timer must."""
-
-    _second = 0
-    _headers: list[tuple[bytes, bytes]]
-
-    def __init__(self, per_source: int) -> None:
-        super().__init__()
-        self.unsent: dict[GuardedProtocol, None] = {}  # those that do not read, the one that began first first
-        self._per_source = per_source
-        self._sources: Counter[Hashable] = Counter()
-
-    @property
-    def default_headers(self) -> list[tuple[bytes, bytes]]:
-        """The headers that every answer has."""
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            self._headers = [(b"date", formatdate(second, usegmt=True).encode())]
-        return self._headers
-
-    @default_headers.setter
-    def default_headers(self, _: list[tuple[bytes, bytes]]) -> None:
-        pass  # uvicorn's own, made at its ticks
-
-    def count(self, source: Hashable) -> bool:
-        """One more connection of a source; False if it has too many. Each is to be discounted once."""
-        self._sources[source] += 1
-        return not self._per_source or self._sources[source] <= self._per_source
-
-    def discount(self, source: Hashable) -> None:
-        """One less."""
-        self._sources[source] -= 1
-        if not self._sources[source]:
-            del self._sources[source]
-
-    def hold_unsent(self, protocol: GuardedProtocol) -> None:
-        """One more that does not read. If that makes too much, those that have not for longest are shut."""
-        self.unsent[protocol] = None
-        sizes = [(other, other.transport.get_write_buffer_size()) for other in self.unsent]
-        excess = sum(size for _, size in sizes) - MAX_UNSENT
-        for other, size in sizes:
-            if excess <= 0:
-                break
-            other.transport.abort()
-            excess -= size
-
-
-def source_limited(client: tuple[str, int] | None) -> Hashable | None:
-    """By what the connections of a client are counted. None: not at all, it is of this machine, mostly a proxy."""
-    if client is None:
-        return None
-    source = source_of(ip_address(client[0].partition("%")[0]))
-    is_local = source == IPv6Network("::/64") or (isinstance(source, IPv4Address) and source.is_loopback)
-    return None if is_local else source
+_CONNECTION: Final = "connection"  # where a request has the connection that it came by, in its state
 
 
 class _Phase(Enum):
@@ -112,7 +53,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.gone: set[Callable[[], None]] = set()
         self._source = source_limited(self.client)
         is_within = self._source is None or self.server_state.count(self._source)
-        if not is_within or len(self.connections) > MAX_CONNECTIONS:
+        if not is_within or not self.server_state.has_room():
             transport.abort()
             return
         self._expect_within(HEAD_SECONDS)
@@ -120,10 +61,12 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """One less; who holds an answer back for it need not any more."""
         self._stop_clock()
-        self.resume_writing()
+        self._stop_waiting_for_reader()
         if self._source is not None:
             self.server_state.discount(self._source)
+        self.server_state.idle.pop(self.transport, None)
         super().connection_lost(exc)
+        self._forget_request()
         for end_wait in tuple(self.gone):
             end_wait()
 
@@ -145,7 +88,9 @@ class GuardedProtocol(HttpToolsProtocol):
             raise ValueError("too many requests at once")  # which the parser makes a bad request of
         self._phase = _Phase.HEAD
         self._expect_within(HEAD_SECONDS)
+        self.server_state.idle.pop(self.transport, None)
         super().on_message_begin()
+        self.scope["state"][_CONNECTION] = self
         self.scope["state"]["gone"] = self.gone
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -166,7 +111,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._received = 0
         self._stop_clock()
         if self.cycle.response_complete:
-            self._expect_within(KEEP_ALIVE_SECONDS)
+            self._await_next_request()
 
     def on_response_complete(self) -> None:
         """The answer is written, though perhaps not sent."""
@@ -176,7 +121,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             self._expect_within(WRITE_SECONDS)
         elif is_last and self._phase is _Phase.NOTHING:
-            self._expect_within(KEEP_ALIVE_SECONDS)
+            self._await_next_request()
 
     def pause_writing(self) -> None:
         """The other side does not read as fast as it is answered."""
@@ -188,10 +133,31 @@ class GuardedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """It has read."""
         super().resume_writing()
-        if self._reading is not None:
-            self._reading.cancel()
-            self._reading = None
-            self.server_state.unsent.pop(self, None)
+        self._stop_waiting_for_reader()
+
+    def hand_over(self, heir: OneWayProtocol) -> bool:
+        """Give the connection away, to be called while its last request is answered; False if it is gone already.
+
+        Whatever the application still answers is dropped. As uvicorn does it for a WebSocket. Raises `InvalidValue` if
+        the other side sent more than the request, and `Unavailable` if the server stops.
+        """
+        if self.server_state.stopping:
+            raise Unavailable("the server is stopping", "try again")
+        if self.pipeline or self._phase is not _Phase.NOTHING:
+            raise InvalidValue("nothing may follow a request whose answer has no end", "use a connection for it alone")
+        if self.transport.is_closing():
+            return False
+        self._stop_clock()
+        self.flow.resume_reading()
+        is_paused = self._reading is not None
+        self._stop_waiting_for_reader()
+        self.connections.discard(self)
+        self.cycle.disconnected = True
+        source, self._source = self._source, None
+        heir.take_over(self.transport, self.server_state, source, is_paused=is_paused)
+        self.parser = None  # type: ignore[assignment]  # as uvicorn does at the end: the two hold each other
+        self._forget_request()
+        return True
 
     def shutdown(self) -> None:
         """The server stops: a request that is not even whole yet is not awaited."""
@@ -209,6 +175,21 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop_clock()
         # Not `close`, which waits for what was written to be read.
         self._sending = self.loop.call_later(seconds, self.transport.abort)
+
+    def _await_next_request(self) -> None:
+        self._expect_within(KEEP_ALIVE_SECONDS)
+        self.server_state.idle[self.transport] = None
+        self._forget_request()
+
+    def _forget_request(self) -> None:
+        # Thousands of connections wait for their next request, and some kB are not to be kept for each.
+        self.cycle = self.scope = self.headers = None  # type: ignore[assignment]  # as before the first request
+
+    def _stop_waiting_for_reader(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+            self.server_state.drop_unsent(self)
 
     def _stop_clock(self) -> None:
         if self._sending is not None:
@@ -230,3 +211,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.write(b"\r\n".join([*lines, b"", body]))
         self._expect_within(WRITE_SECONDS)
         self.transport.close()
+
+
+def connection_of(scope: Mapping[str, Any]) -> GuardedProtocol:
+    """The connection that a request came by. Raises `Unavailable` if by none: there is no network in between."""
+    connection = scope["state"].get(_CONNECTION)
+    if not isinstance(connection, GuardedProtocol):
+        raise Unavailable("only a connection can carry a stream", "ask over the network")
+    return connection

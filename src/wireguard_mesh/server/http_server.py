@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,17 +11,22 @@ from typing import Any, Final
 
 import uvicorn
 
-from wireguard_mesh.server.connections import KEEP_ALIVE_SECONDS, GuardedProtocol, Shared
+from wireguard_mesh.server.connections import KEEP_ALIVE_SECONDS, WRITE_SECONDS, GuardedProtocol
+from wireguard_mesh.server.shared import MAX_CONNECTIONS, Shared
 
 GRACE_SECONDS: Final = 3
+OTHER_FILES: Final = 100  # descriptors that are no connections: database, logs, libraries
 _BACKLOG: Final = 2048
 
 
 class HttpServer(uvicorn.Server):
     """Serves an application on given sockets until told to stop; signals are the caller's."""
 
-    def __init__(self, app: Any, per_source: int = 0) -> None:
-        """`per_source`: connections of one address, or /64 of IPv6; 0 is no limit. Loopback has none."""
+    def __init__(self, app: Any, per_source: int = 0, max_connections: int | None = None) -> None:
+        """`per_source`: connections of one address, or /64 of IPv6; 0 is no limit. Loopback has none.
+
+        `max_connections`: of all together; None is as many as the limit of open files allows.
+        """
         super().__init__(
             uvicorn.Config(
                 app,
@@ -37,15 +43,19 @@ class HttpServer(uvicorn.Server):
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
         )
-        self.server_state = Shared(per_source)
+        self._shared = Shared(per_source, _possible_connections() if max_connections is None else max_connections)
+        self.server_state = self._shared
         self._stop = asyncio.Event()
 
     async def serve_on(self, sockets: list[socket.socket]) -> None:
         """Serve until `stop`; then answer what is under way, for `GRACE_SECONDS` at most."""
+        for listener in sockets:
+            _give_up_the_dead(listener)
         await self.serve(sockets)
 
     def stop(self) -> None:
         """Stop accepting, and let `serve_on` return soon."""
+        self._shared.stopping = True
         self._stop.set()
 
     async def main_loop(self) -> None:
@@ -56,3 +66,15 @@ class HttpServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """In place of uvicorn's, which ends the process by the signal again."""
         yield
+
+
+def _possible_connections() -> int:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if limit == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, limit - OTHER_FILES)
+
+
+def _give_up_the_dead(listener: socket.socket) -> None:
+    # Accepted connections inherit it: what is sent to a machine that is gone is not tried for a quarter of an hour
+    # (tcp(7), TCP_USER_TIMEOUT).
+    if listener.family in {socket.AF_INET, socket.AF_INET6}:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(WRITE_SECONDS * 1000))

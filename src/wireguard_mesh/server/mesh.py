@@ -63,6 +63,10 @@ class Mesh:
         """The mesh as it is."""
         return self._writer.snapshot
 
+    def on_publish(self, tell: Callable[[Snapshot], None]) -> None:
+        """Have `tell` called with each new snapshot, when it is in place; it must return at once."""
+        self._writer.on_publish.append(tell)
+
     def admit(self, public_key: PublicKey, source: Address) -> None:
         """To be called before `register`, and before anything is remembered of a stranger.
 

@@ -47,7 +47,7 @@ class Renderer:
 
     def __init__(self, mesh: Mesh) -> None:
         self._mesh: Final = mesh
-        self._peers: dict[PublicKey, tuple[Peer, msgspec.Raw]] = {}
+        self._peers: dict[PublicKey, tuple[Peer, bytes]] = {}
         self._entries: dict[PublicKey, tuple[Peer, int, bytes]] = {}
         self._order: tuple[Snapshot, list[Peer]] | None = None
 
@@ -59,7 +59,7 @@ class Renderer:
                 epoch=update.epoch,
                 revision=update.revision,
                 network=update.network,
-                upsert=tuple(self._peer(peer) for peer in update.upsert),
+                upsert=tuple(msgspec.Raw(self.text_of(peer)) for peer in update.upsert),
                 remove=update.remove,
             )
         )
@@ -69,7 +69,7 @@ class Renderer:
         return encode(
             _EncodedRegistration(
                 peer_id=me.id,
-                me=self._peer(me),
+                me=msgspec.Raw(self.text_of(me)),
                 map=None if update is None else msgspec.Raw(self.update(update)),
                 heartbeat_seconds=heartbeat,
                 offline_seconds=offline,
@@ -80,6 +80,16 @@ class Renderer:
         """`GET /peers` for the peer of this id, or for anybody else: all others, by address."""
         entries = [self._entry(peer) for peer in self._by_address() if peer.id != asker]
         return b'{"peers":[' + b",".join(entries) + b"]}"
+
+    def text_of(self, peer: Peer) -> bytes:
+        """One record as JSON."""
+        known = self._peers.get(peer.public_key)
+        if known is not None and known[0] is peer:
+            return known[1]
+        text = encode(peer)
+        self._forget_those_gone()
+        self._peers[peer.public_key] = (peer, text)
+        return text
 
     def _by_address(self) -> list[Peer]:
         snapshot = self._mesh.snapshot
@@ -95,15 +105,6 @@ class Renderer:
             if len(pieces) > len(records) + _GONE_KEPT:
                 for key in [key for key in pieces if key not in records]:
                     pieces.pop(key)
-
-    def _peer(self, peer: Peer) -> msgspec.Raw:
-        known = self._peers.get(peer.public_key)
-        if known is not None and known[0] is peer:
-            return known[1]
-        text = msgspec.Raw(encode(peer))
-        self._forget_those_gone()
-        self._peers[peer.public_key] = (peer, text)
-        return text
 
     def _entry(self, peer: Peer) -> bytes:
         heard = int(self._mesh.last_heard(peer.public_key))

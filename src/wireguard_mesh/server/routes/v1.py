@@ -20,18 +20,21 @@ from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.protocol import api
 from wireguard_mesh.protocol.codec import encode
 from wireguard_mesh.server.clock import Clock
+from wireguard_mesh.server.connections import connection_of
 from wireguard_mesh.server.gate import AnyRequest, Gate
 from wireguard_mesh.server.mesh import Mesh
 from wireguard_mesh.server.openapi import openapi_document
 from wireguard_mesh.server.rendering import Renderer
-from wireguard_mesh.server.routes.fields import shown_text
+from wireguard_mesh.server.routes.fields import accepts_gzip, shown_text
 from wireguard_mesh.server.routes.replies import json_reply
+from wireguard_mesh.server.streams import Hub
 
 MAX_RECORDS_AT_ONCE: Final = 256  # of a map in the answer to a registration; the stream brings a larger one in pieces
+HTTP_VERSION: Final = "1.1"  # the first with chunks
 _LEFT: Final = encode(api.LeaveResponse())
 
 
-def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, clock: Clock) -> Sequence[HTTPRouteHandler]:
+def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, hub: Hub, clock: Clock) -> Sequence[HTTPRouteHandler]:
     """What a peer does."""
 
     @post("/v1/register", status_code=200)
@@ -74,13 +77,24 @@ def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, clock: Clock) -> Seq
         update = await mesh.map_when_changed(key, MapVersion.parse(since) if since else None, wait, gone)
         return json_reply(renderer.update(update))
 
+    @get("/v1/map/stream")
+    async def stream(request: AnyRequest) -> ASGIResponse:
+        key = gate.member(request, await gate.body(request))
+        if request.scope["http_version"] != HTTP_VERSION:
+            raise InvalidValue(f"a stream needs HTTP/{HTTP_VERSION}", "a proxy in between may have to be told")
+        since = request.headers.get("last-event-id") or request.query_params.get("since")
+        version = MapVersion.parse(since) if since else None
+        is_gzip = accepts_gzip(request.headers.get("accept-encoding", ""))
+        hub.open(connection_of(request.scope), key, version, is_gzip=is_gzip)
+        return ASGIResponse()  # nobody sees it: the connection is the hub's now
+
     @delete("/v1/peer", status_code=200)
     async def leave(request: AnyRequest) -> ASGIResponse:
         key = gate.member(request, await gate.body(request))
         await mesh.leave(key, signed=True)
         return json_reply(_LEFT)
 
-    return (register, heartbeat, network_map, leave)
+    return (register, heartbeat, network_map, stream, leave)
 
 
 def public_routes(mesh: Mesh, gate: Gate, clock: Clock, server_key: PublicKey) -> Sequence[HTTPRouteHandler]:
