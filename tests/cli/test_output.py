@@ -7,7 +7,7 @@ from wireguard_mesh.cli.output import age, size, status_lines, table
 from wireguard_mesh.model.devices import BackendKind
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.names import InterfaceName
-from wireguard_mesh.protocol.local import ExitStatus, PeerStatus, ServerStatus, State, Status
+from wireguard_mesh.protocol.local import ExitStatus, MapSource, MapStatus, PeerStatus, ServerStatus, State, Status
 
 NOW = 1_000_000.0
 
@@ -38,8 +38,8 @@ def status(*peers: PeerStatus, **fields: object) -> Status:
         ipv4=peer(1).ipv4,
         ipv6=peer(1).ipv6,
         network=NETWORK,
-        map_revision=7,
-        server=ServerStatus(address="http://192.0.2.1:8080", reachable=True, since=NOW - 90),
+        map=MapStatus(revision=7, head=7, lag=0, current=NOW - 3, source=MapSource.STREAM),
+        server=ServerStatus(address="http://192.0.2.1:8080", reachable=True, since=NOW - 90, heartbeat=NOW - 12),
         peers=peers,
     )
     return msgspec.structs.replace(plain, **fields)
@@ -92,9 +92,28 @@ def test_the_summary_of_a_mesh_that_is_up() -> None:
     text = "\n".join(status_lines(status(gate), NOW))
     assert "kernel WireGuard, UDP port 51820, MTU 1420" in text
     assert "1, 1 of them online, 0 with a live tunnel" in text
-    assert "http://192.0.2.1:8080, answers since 1m, map revision 7" in text
+    assert "http://192.0.2.1:8080, answers since 1m, last heartbeat 12s ago\n" in text
+    assert "map        revision 7, current 3s ago, changes come by stream\n" in text
     assert "exit node  host-2, use-exit-node is auto" in text
     assert "exit node in use" in text
+
+
+@pytest.mark.parametrize(
+    ("known", "text"),
+    [
+        (MapStatus(), "none yet"),
+        (MapStatus(revision=7), "revision 7, of the last run, changes do not come now"),
+        (
+            MapStatus(revision=7, head=9, lag=2, current=NOW - 70, source=MapSource.POLLING, problem="nothing came"),
+            (
+                "revision 7, 2 behind the server, current 1m ago, "
+                "changes are asked for now and then, since they do not come by stream: nothing came"
+            ),
+        ),
+    ],
+)
+def test_the_map_is_told_apart(known: MapStatus, text: str) -> None:
+    assert f"map        {text}\n" in "\n".join(status_lines(status(map=known), NOW))
 
 
 def test_the_summary_of_trouble() -> None:

@@ -10,15 +10,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.samples import private_key
+from tests.samples import NETWORK, peer, private_key, public_key
 from wireguard_mesh.client import clock
 from wireguard_mesh.client.agent import Agent
 from wireguard_mesh.client.membership import Intervals
 from wireguard_mesh.client.options import AgentOptions, Flags
 from wireguard_mesh.client.state import ClientState, StateFolder
+from wireguard_mesh.core import netmap
 from wireguard_mesh.model.names import InterfaceName
+from wireguard_mesh.model.peers import NetworkMap
 from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.protocol import local
+from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
 from wireguard_mesh.server.config import load_settings
 from wireguard_mesh.server.daemon import Running, run_server
 from wireguard_mesh.system.fake import FakeSystem
@@ -28,6 +31,18 @@ from wireguard_mesh.wireguard.interface import Backend
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 WG0 = InterfaceName("wg0")
 DEADLINE = 20.0  # seconds; nothing here takes one
+
+
+def network_map(*numbers: int, revision: int = 1, own: int = 1, epoch: str = "e") -> NetworkMap:
+    """The map of peer `own` with these others in it, as it comes from a server."""
+    update = MapUpdate(
+        kind=UpdateKind.SNAPSHOT,
+        epoch=epoch,
+        revision=revision,
+        network=NETWORK,
+        upsert=tuple(peer(number) for number in (own, *numbers)),
+    )
+    return netmap.apply(None, update, public_key(own))
 
 
 async def until(condition: Callable[[], bool], what: str = "it") -> None:

@@ -55,9 +55,9 @@ async def test_a_whole_membership_with_a_real_server(server: RealServer) -> None
     assert answer.map is not None
     assert one.server_key == (await one.server_info()).server_public_key
     assert (await one.heartbeat(api.HeartbeatRequest())).revision == answer.map.revision
-    update = await one.map(MapVersion(answer.map.epoch, answer.map.revision), 0)
+    update = await one.map(MapVersion(answer.map.epoch, answer.map.revision))
     assert update.kind is api.UpdateKind.CURRENT
-    assert (await one.map(None, 0)).kind is api.UpdateKind.SNAPSHOT
+    assert (await one.map(None)).kind is api.UpdateKind.SNAPSHOT
     await one.leave()
     with pytest.raises(NotRegistered):
         await one.leave()

@@ -4,16 +4,18 @@ import threading
 
 import pytest
 
-from tests.client.conftest import until
-from tests.samples import NETWORK, peer, private_key, public_key
+from tests.client.conftest import network_map, until
+from tests.samples import private_key, public_key
 from wireguard_mesh.client import clock
 from wireguard_mesh.client.keeping import Keeper
 from wireguard_mesh.client.state import ClientState, StateFolder
+from wireguard_mesh.core.netmap import whole
 from wireguard_mesh.model.errors import Unavailable
-from wireguard_mesh.model.peers import NetworkMap
+from wireguard_mesh.model.peers import MapVersion
+from wireguard_mesh.protocol.api import MapUpdate
 
 STATE = ClientState(private_key=private_key(1), server_public_key=public_key(9))
-MAP = NetworkMap(epoch="e", revision=1, network=NETWORK, me=peer(1), peers={})
+MAP = whole(network_map(2))
 
 
 @pytest.fixture
@@ -26,12 +28,22 @@ def made(folder: StateFolder) -> Keeper:
     return Keeper(folder, STATE, clock.now)
 
 
+def learn(keeper: Keeper, update: MapUpdate = MAP) -> None:
+    keeper.known.take(update, clock.now())
+    keeper.map_changed()
+
+
+def on_disk(folder: StateFolder) -> MapUpdate | None:
+    found = folder.load_map(public_key(1), public_key(9))
+    return whole(found) if found else None
+
+
 async def test_writes_what_changed_soon(folder: StateFolder) -> None:
     keeper = made(folder)
     running = asyncio.create_task(keeper.run())
     keeper.change(peer_id="peer-000001")
-    keeper.keep_map(MAP)
-    await until(lambda: folder.load() == keeper.state and keeper.last_map() == MAP)
+    learn(keeper)
+    await until(lambda: folder.load() == keeper.state and on_disk(folder) == MAP)
     running.cancel()
 
 
@@ -41,13 +53,13 @@ async def test_writes_nothing_that_did_not_change(folder: StateFolder) -> None:
     keeper.change(peer_id="")
     keeper.write()
     assert folder.path.stat().st_mtime_ns == before
-    assert keeper.last_map() is None
+    assert on_disk(folder) is None
 
 
 async def test_a_map_of_an_unknown_server_is_not_kept(folder: StateFolder) -> None:
     state = ClientState(private_key=private_key(1))
     keeper = Keeper(folder, state, clock.now)
-    keeper.keep_map(MAP)
+    learn(keeper)
     keeper.write()
     assert not folder.map_path.exists()
 
@@ -100,7 +112,7 @@ async def test_a_fault_of_ours_is_said_with_its_place_and_ends_nothing(
 async def test_what_is_forgotten_is_not_written_again(folder: StateFolder) -> None:
     keeper = made(folder)
     keeper.change(peer_id="peer-000001")
-    keeper.keep_map(MAP)
+    learn(keeper)
     keeper.write()
     keeper.forget()
     keeper.write()
@@ -142,3 +154,40 @@ async def test_what_cannot_be_forgotten_is_a_problem_and_no_error(
     keeper.forget()
     assert keeper.problem == "no room"
     assert keeper.state.peer_id == ""
+
+
+async def test_begins_with_the_map_of_the_last_run_and_writes_later_ones_seldom(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn(first := made(folder))
+    first.write()
+    monkeypatch.setattr("wireguard_mesh.client.keeping._MAP_SETTLE", 0.01)
+    keeper = Keeper(folder, STATE, clock.now)
+    assert keeper.known.since == MapVersion("e", 1)
+    assert keeper.known.current_at is None
+    running = asyncio.create_task(keeper.run())
+    later = [whole(network_map(2, number, revision=number)) for number in (3, 4)]
+    learn(keeper, later[0])
+    await until(lambda: on_disk(folder) == later[0])
+    learn(keeper, later[1])
+    await asyncio.sleep(0.5)
+    assert on_disk(folder) == later[0]
+    running.cancel()
+    keeper.write()
+    assert on_disk(folder) == later[1]
+
+
+async def test_a_map_that_found_no_room_is_tried_again(folder: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wireguard_mesh.client.keeping._RETRY", 0.01)
+    keeper, faults, save = made(folder), [Unavailable("no room")] * 3, folder.save_map
+
+    def sometimes(*given: object) -> None:
+        if faults:
+            raise faults.pop()
+        save(*given)  # type: ignore[arg-type]  # what the keeper gave
+
+    monkeypatch.setattr(folder, "save_map", sometimes)
+    running = asyncio.create_task(keeper.run())
+    learn(keeper)
+    await until(lambda: on_disk(folder) == MAP)
+    running.cancel()

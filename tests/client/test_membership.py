@@ -1,51 +1,68 @@
 """Membership against a control that is scripted: no network, and time that the test turns."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
 
 from tests.client.conftest import until
-from tests.samples import NETWORK, peer, public_key
+from tests.core.test_following import written
+from tests.samples import NETWORK, peer
 from wireguard_mesh.client import clock
 from wireguard_mesh.client.control import Control, NotRegistered, ServerRefused
 from wireguard_mesh.client.dial import Dialer
 from wireguard_mesh.client.http import HttpClient
 from wireguard_mesh.client.membership import Intervals, Machine, Membership
+from wireguard_mesh.core.backoff import Backoff
+from wireguard_mesh.core.known_map import KnownMap
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import MeshError, Unavailable
-from wireguard_mesh.model.keys import PublicKey
-from wireguard_mesh.model.peers import MapVersion, NetworkMap
+from wireguard_mesh.model.peers import MapVersion, NetworkMap, Peer
 from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.protocol import api
+from wireguard_mesh.protocol.local import MapSource
 
 ONE = Machine(hostname="one", os="linux", version="1")
 
 
-def snapshot(revision: int, *numbers: int) -> api.MapUpdate:
+def snapshot(revision: int, *numbers: int, epoch: str = "e") -> api.MapUpdate:
     return api.MapUpdate(
         kind=api.UpdateKind.SNAPSHOT,
-        epoch="e",
+        epoch=epoch,
         revision=revision,
         network=NETWORK,
         upsert=tuple(map(peer, (1, *numbers))),
     )
 
 
+class Open:
+    """A stream that is open: what is put into `updates` comes over it; None ends it."""
+
+    source = None
+
+    def __init__(self) -> None:
+        self.updates: asyncio.Queue[api.MapUpdate | None] = asyncio.Queue()
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        while (update := await self.updates.get()) is not None:
+            yield written(update)
+
+
 @dataclass
 class Script:
-    """A control that answers as it is told; a question about the map stays open until there is an answer."""
+    """A control that answers as it is told; a stream begins with where the asker is, and goes on with `updates`."""
 
     http: HttpClient = field(default_factory=lambda: HttpClient(Dialer(ServerAddress("http", "127.0.0.1", 9))))
-    public_key: PublicKey = field(default_factory=lambda: public_key(1))
     calls: list[tuple[str, Any]] = field(default_factory=list)
     faults: dict[str, list[MeshError]] = field(default_factory=dict)
-    updates: asyncio.Queue[api.MapUpdate] = field(default_factory=asyncio.Queue)
-    first: api.MapUpdate = field(default_factory=lambda: snapshot(1, 2))
+    first: api.MapUpdate | None = field(default_factory=lambda: snapshot(1, 2))
+    head: MapVersion = field(default_factory=lambda: MapVersion("e", 1))
     leaving: asyncio.Event | None = None
+    streams: list[Open] = field(default_factory=list)
 
     def note(self, name: str, what: Any) -> None:
         self.calls.append((name, what))
@@ -63,14 +80,24 @@ class Script:
 
     async def heartbeat(self, request: api.HeartbeatRequest) -> api.HeartbeatResponse:
         self.note("heartbeat", request)
-        return api.HeartbeatResponse(epoch="e", revision=1, time=0)
+        return api.HeartbeatResponse(epoch=self.head.epoch, revision=self.head.revision, time=0)
 
-    async def map(self, since: MapVersion | None, wait: int) -> api.MapUpdate:
+    def answer(self, since: MapVersion | None) -> api.MapUpdate:
+        if since is None:
+            return snapshot(self.head.revision, 2, epoch=self.head.epoch)
+        return api.MapUpdate(kind=api.UpdateKind.CURRENT, epoch=since.epoch, revision=since.revision)
+
+    async def map(self, since: MapVersion | None) -> api.MapUpdate:
         self.note("map", since)
-        if wait == 0 and self.updates.empty():
-            return api.MapUpdate(kind=api.UpdateKind.CURRENT, epoch="e", revision=since.revision if since else 1)
-        assert wait in {0, 60}
-        return await self.updates.get()
+        return self.answer(since)
+
+    @contextlib.asynccontextmanager
+    async def stream(self, since: MapVersion | None) -> AsyncIterator[Open]:
+        self.note("stream", since)
+        made = Open()
+        made.updates.put_nowait(self.answer(since))
+        self.streams.append(made)
+        yield made
 
     async def leave(self) -> None:
         self.note("leave", None)
@@ -85,17 +112,25 @@ class Made:
         self.script = Script()
         self.machine = ONE
         self.maps: list[NetworkMap] = []
+        self.members: list[Peer] = []
         self.troubles = 0
+        self.known = KnownMap(peer(1).public_key)
         self.membership = Membership(
             cast(Control, self.script),
+            self.known,
             lambda: self.machine,
             Intervals(heartbeat, 60.0),
             clock.now,
-            on_map=self.maps.append,
+            on_member=self.members.append,
+            on_map=self.take,
             on_trouble=self.trouble,
             is_member=is_member,
         )
         self.task: asyncio.Task[None] | None = None
+
+    def take(self) -> None:
+        if self.known.map is not None and self.known.map not in self.maps:
+            self.maps.append(self.known.map)
 
     def trouble(self) -> None:
         self.troubles += 1
@@ -105,6 +140,10 @@ class Made:
             self.task = asyncio.create_task(self.membership.run())
         await until(condition)
 
+    async def follow(self) -> None:
+        """Run until the stream works."""
+        await self.run_until(lambda: self.membership.follower.source is MapSource.STREAM)
+
     async def end(self) -> None:
         assert self.task is not None
         self.task.cancel()
@@ -113,49 +152,32 @@ class Made:
 
 async def test_registers_then_follows_from_what_it_has() -> None:
     made = Made()
-    await made.run_until(lambda: made.script.count("map") == 1)
-    assert [name for name, _ in made.script.calls] == ["register", "map"]
+    await made.follow()
+    assert [name for name, _ in made.script.calls] == ["register", "stream"]
     assert made.script.calls[1][1] == MapVersion("e", 1)
     assert set(made.maps[0].peers) == {peer(2).public_key}
+    assert made.members == [peer(1)]
     await made.end()
 
 
-async def test_changes_arrive_as_they_come() -> None:
-    made = Made()
-    delta = api.MapUpdate(kind=api.UpdateKind.DELTA, epoch="e", revision=2, upsert=(peer(3),))
-    made.script.updates.put_nowait(delta)
-    await made.run_until(lambda: len(made.maps) == 2)
-    assert set(made.maps[1].peers) == {peer(2).public_key, peer(3).public_key}
-    assert made.membership.map_received > 0
-    await until(lambda: made.script.calls[-1] == ("map", MapVersion("e", 2)))
+async def test_goes_on_from_the_map_of_the_last_run() -> None:
+    made = Made(is_member=True)
+    made.known.take(snapshot(7, 2), clock.now())
+    made.script.first = api.MapUpdate(kind=api.UpdateKind.DELTA, epoch="e", revision=9, upsert=(peer(3),))
+    await made.follow()
+    assert made.script.calls[0][1].since == MapVersion("e", 7)
+    assert made.script.calls[1] == ("stream", MapVersion("e", 9))
+    assert set(made.maps[0].peers) == {peer(2).public_key, peer(3).public_key}
     await made.end()
 
 
-@pytest.mark.parametrize("is_news", [False, True])
-async def test_answers_that_come_at_once_for_ever_are_no_busy_loop(
-    monkeypatch: pytest.MonkeyPatch, is_news: bool
-) -> None:
-    monkeypatch.setattr("wireguard_mesh.client.membership._QUESTIONS", (3, 0.001))
+async def test_a_large_map_comes_by_stream() -> None:
     made = Made()
-    kind = api.UpdateKind.DELTA if is_news else api.UpdateKind.CURRENT
-    for revision in range(2, 52):
-        made.script.updates.put_nowait(api.MapUpdate(kind=kind, epoch="e", revision=revision if is_news else 1))
-    await made.run_until(lambda: made.script.updates.qsize() == 47)
-    for _ in range(100):
-        await asyncio.sleep(0)
-    assert made.script.updates.qsize() == 47
-    assert len(made.maps) == (4 if is_news else 1)
-    await made.end()
-
-
-async def test_an_update_that_does_not_follow_asks_for_the_whole_map() -> None:
-    made = Made()
-    made.script.updates.put_nowait(api.MapUpdate(kind=api.UpdateKind.DELTA, epoch="other", revision=2))
-    await made.run_until(lambda: made.script.count("map") == 2)
-    assert made.script.calls[-1] == ("map", None)
-    made.script.updates.put_nowait(snapshot(5, 4))
-    await until(lambda: len(made.maps) == 2)
-    assert set(made.maps[1].peers) == {peer(4).public_key}
+    made.script.first = None
+    await made.follow()
+    assert made.script.calls[1] == ("stream", None)
+    assert made.members == [peer(1)]
+    assert set(made.maps[0].peers) == {peer(2).public_key}
     await made.end()
 
 
@@ -168,7 +190,7 @@ async def test_beats_in_its_interval() -> None:
 
 async def test_tells_what_changed_and_only_that() -> None:
     made = Made()
-    await made.run_until(lambda: made.script.count("map") == 1)
+    await made.follow()
     endpoint = Endpoint.parse("192.0.2.1:51820")
     made.machine = Machine(hostname="one", os="linux", version="1", endpoints=(endpoint,))
     made.membership.announce()
@@ -179,18 +201,10 @@ async def test_tells_what_changed_and_only_that() -> None:
 
 async def test_a_new_name_is_registered() -> None:
     made = Made()
-    await made.run_until(lambda: made.script.count("map") == 1)
+    await made.follow()
     made.machine = Machine(hostname="two", os="linux", version="1")
     made.membership.announce()
     await until(lambda: made.script.count("register") == 2)
-    await made.end()
-
-
-async def test_announcing_asks_for_the_map_on_a_new_connection() -> None:
-    made = Made()
-    await made.run_until(lambda: made.script.count("map") == 1)
-    made.membership.announce()
-    await until(lambda: made.script.count("map") == 2)
     await made.end()
 
 
@@ -204,11 +218,11 @@ async def test_registers_again_when_the_server_forgot_it() -> None:
 async def test_a_fault_is_said_once_and_its_end_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wireguard_mesh.client.membership._RETRY", _at_once())
+    hurry(monkeypatch)
     caplog.set_level(logging.INFO)
     made = Made()
     made.script.faults["register"] = [Unavailable("refused by .1"), Unavailable("refused by .2"), Unavailable("x")]
-    await made.run_until(lambda: made.script.count("map") == 1)
+    await made.follow()
     said = [record.getMessage() for record in caplog.records]
     assert sum("trying again" in text for text in said) == 1
     assert sum("answers again" in text for text in said) == 1
@@ -225,10 +239,10 @@ async def test_a_refusal_ends_a_first_join() -> None:
 
 
 async def test_a_refusal_does_not_end_a_membership(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wireguard_mesh.client.membership._RETRY", _at_once())
+    hurry(monkeypatch)
     made = Made(is_member=True)
     made.script.faults["register"] = [ServerRefused("closed")]
-    await made.run_until(lambda: made.script.count("map") == 1)
+    await made.follow()
     await made.end()
 
 
@@ -236,7 +250,7 @@ async def test_a_refusal_does_not_end_a_membership(monkeypatch: pytest.MonkeyPat
 async def test_leaving_is_for_good(fault: list[MeshError]) -> None:
     made = Made(heartbeat=0.05)
     made.script.faults["leave"] = list(fault)
-    await made.run_until(lambda: made.script.count("map") == 1)
+    await made.follow()
     await made.membership.leave()
     made.script.faults["heartbeat"] = [NotRegistered("who?")]
     assert made.task is not None
@@ -249,7 +263,7 @@ async def test_nobody_registers_while_leaving(caplog: pytest.LogCaptureFixture) 
     """The question that is open hears that we have left before we do."""
     caplog.set_level(logging.INFO)
     made = Made(heartbeat=0.01)
-    await made.run_until(lambda: made.script.count("map") == 1)
+    await made.follow()
     made.script.leaving = asyncio.Event()
     leaving = asyncio.create_task(made.membership.leave())
     made.script.faults["heartbeat"] = [NotRegistered("who?")]
@@ -269,7 +283,7 @@ async def test_nobody_registers_while_leaving(caplog: pytest.LogCaptureFixture) 
 async def test_leaving_in_vain_goes_on_being_a_member() -> None:
     made = Made(heartbeat=0.01)
     made.script.faults["leave"] = [Unavailable("cannot be reached")]
-    await made.run_until(lambda: made.script.count("map") == 1)
+    await made.follow()
     with pytest.raises(Unavailable):
         await made.membership.leave()
     made.script.faults["heartbeat"] = [NotRegistered("who?")]
@@ -277,12 +291,9 @@ async def test_leaving_in_vain_goes_on_being_a_member() -> None:
     await made.end()
 
 
-@pytest.mark.parametrize("call", ["map", "heartbeat"])
 async def test_a_server_that_forgets_for_ever_is_said_once_and_not_asked_in_a_busy_loop(
-    call: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wireguard_mesh.core.backoff import Backoff
-
     delays: list[int] = []
 
     def delay(self: Backoff, failures: int, random: float) -> float:
@@ -292,8 +303,8 @@ async def test_a_server_that_forgets_for_ever_is_said_once_and_not_asked_in_a_bu
     monkeypatch.setattr(Backoff, "delay", delay)
     caplog.set_level(logging.INFO)
     made = Made(heartbeat=0.001)
-    made.script.faults[call] = [NotRegistered("who?") for _ in range(30)]
-    await made.run_until(lambda: not made.script.faults[call])
+    made.script.faults["heartbeat"] = [NotRegistered("who?") for _ in range(30)]
+    await made.run_until(lambda: not made.script.faults["heartbeat"])
     assert delays == list(range(1, 31))
     said = [record.getMessage() for record in caplog.records]
     assert sum("registering again" in text for text in said) == 1
@@ -304,7 +315,7 @@ async def test_a_server_that_forgets_for_ever_is_said_once_and_not_asked_in_a_bu
 async def test_a_signal_is_not_lost_in_a_refusal() -> None:
     """Cancelling ends it, whatever the server answers in the same instant."""
     made = Made(heartbeat=0.001)
-    await made.run_until(lambda: made.script.count("map") == 1)
+    await made.follow()
     made.script.faults["heartbeat"] = [NotRegistered("who?") for _ in range(1000)]
     await until(lambda: len(made.script.faults["heartbeat"]) < 1000)
     assert made.task is not None
@@ -317,13 +328,13 @@ async def test_a_signal_is_not_lost_in_a_refusal() -> None:
 async def test_while_one_call_fails_the_server_does_not_answer_again(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wireguard_mesh.client.membership._RETRY", _at_once())
+    hurry(monkeypatch)
     caplog.set_level(logging.INFO)
     made = Made(heartbeat=0.001)
-    await made.run_until(lambda: made.script.count("map") == 1)
+    await made.follow()
     made.script.faults["heartbeat"] = [Unavailable("broke") for _ in range(10)]
     for revision in range(2, 7):
-        made.script.updates.put_nowait(
+        made.script.streams[0].updates.put_nowait(
             api.MapUpdate(kind=api.UpdateKind.DELTA, epoch="e", revision=revision, upsert=(peer(revision),))
         )
     await until(lambda: not made.script.faults["heartbeat"] and made.membership.contact.works)
@@ -347,26 +358,21 @@ async def test_a_fault_of_ours_is_said_once_and_the_whole_map_asked_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     made = Made()
-    taken: list[NetworkMap] = []
-    asked: list[MapVersion | None] = []
-    faults = 2
+    hurry(monkeypatch)
+    faults = [ZeroDivisionError("ours"), ZeroDivisionError("ours")]
+    await made.follow()
+    made.script.head = MapVersion("e", 3)
 
-    def take(network_map: NetworkMap) -> None:
-        nonlocal faults
-        if len(taken) == 1 and faults:
-            faults -= 1
-            raise ZeroDivisionError("ours")
-        taken.append(network_map)
+    def take() -> None:
+        if faults:
+            raise faults.pop()
+        made.take()
 
-    async def whole(since: MapVersion | None, _wait: int) -> api.MapUpdate:
-        asked.append(since)
-        return await made.script.updates.get() if len(taken) == 2 else snapshot(3, 2, 3, 4)
-
-    monkeypatch.setattr(made.membership, "_on_map", take)
-    monkeypatch.setattr(made.script, "map", whole)
-    await made.run_until(lambda: len(taken) == 2)
-    assert asked[:3] == [MapVersion("e", 1), None, None]
-    assert taken[-1].revision == 3
+    monkeypatch.setattr(made.membership.follower, "_on_map", take)
+    made.script.streams[0].updates.put_nowait(snapshot(3, 2, 3, 4))
+    await until(lambda: len(made.maps) == 2)
+    await made.follow()
+    assert [since for name, since in made.script.calls if name == "stream"] == [MapVersion("e", 1), None, None]
     await until(lambda: made.membership.contact.works)
     assert made.task is not None
     assert not made.task.done()
@@ -388,7 +394,7 @@ async def test_a_fault_of_ours_before_there_is_a_map_ends_it(monkeypatch: pytest
 async def test_a_start_that_failed_gives_its_place_back() -> None:
     made = Made()
     assert not await made.membership.withdraw()
-    await made.run_until(lambda: made.script.count("map") == 1)
+    await made.follow()
     await made.end()
     assert await made.membership.withdraw()
     assert made.script.count("leave") == 1
@@ -396,13 +402,12 @@ async def test_a_start_that_failed_gives_its_place_back() -> None:
 
 async def test_a_start_that_failed_keeps_a_place_of_before() -> None:
     made = Made(is_member=True)
-    await made.run_until(lambda: made.script.count("map") == 1)
+    await made.follow()
     await made.end()
     assert not await made.membership.withdraw()
     assert made.script.count("leave") == 0
 
 
-def _at_once() -> object:
-    from wireguard_mesh.core.backoff import Backoff
-
-    return Backoff(first=0.001, longest=0.001)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("core.feed", "client.membership"):
+        monkeypatch.setattr(f"wireguard_mesh.{module}.RETRY", Backoff(first=0.001, longest=0.001))

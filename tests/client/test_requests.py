@@ -18,7 +18,7 @@ async def test_the_status_of_an_agent_with_an_exit_node(server: RealServer, agen
     status = await one.status()
     assert status.exit == local.ExitStatus(policy="host-1", in_use=status.peers[0].id)
     assert status.peers[0].exit_node_in_use
-    assert (status.agent_version, status.hostname, status.map_revision) == (__version__, "host-2", 3)
+    assert (status.agent_version, status.hostname, status.map.revision) == (__version__, "host-2", 3)
     assert (await gate.status()).exit.offered
 
 

@@ -140,7 +140,7 @@ async def test_the_status_without_an_agent_is_that_of_disk_and_device(tmp_path: 
 
     status = await offline_status(folder, STATE, WG0, opened)
     assert (status.state, status.peer_id, status.ipv4) == (State.STOPPED, "peer-000001", peer(1).ipv4)
-    assert (status.listen_port, status.map_revision, status.hostname) == (4242, 3, "host-1")
+    assert (status.listen_port, status.map.revision, status.hostname) == (4242, 3, "host-1")
     assert [one.active for one in status.peers] == [False]
     assert status.peers[0].allowed_ips
     assert backend.closed

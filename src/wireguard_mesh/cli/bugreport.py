@@ -42,7 +42,7 @@ def report_lines(status: Status, wall: float) -> list[str]:
     policy = _masked_policy(exit_node.policy)
     return [
         f"state {status.state}, agent {status.agent_version or 'none'}, backend {status.backend}",
-        f"interface {status.interface}, MTU {status.mtu}, port {status.listen_port}, revision {status.map_revision}",
+        f"interface {status.interface}, MTU {status.mtu}, port {status.listen_port}, revision {status.map.revision}",
         f"server by {server.address.partition('://')[0]}, {reached} since {since}",
         f"exit node: offered {exit_node.offered}, policy {policy}, in use {exit_node.in_use}",
         f"problems {len(status.problems)}",

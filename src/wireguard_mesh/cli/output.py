@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from wireguard_mesh.protocol.local import PeerStatus, State, Status
+from wireguard_mesh.protocol.local import MapSource, MapStatus, PeerStatus, State, Status
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP: Final = 1024
@@ -13,6 +13,11 @@ _STATES: Final = {
     State.STOPPED: "stopped: no agent runs; start one with vpn-client up",
     State.JOINING: "joining: no map from the server yet",
     State.UP: "up",
+}
+
+_SOURCES: Final = {
+    MapSource.STREAM: "changes come by stream",
+    MapSource.NONE: "changes do not come now",
 }
 
 
@@ -85,6 +90,7 @@ def _summary(status: Status, wall: float) -> list[str]:
         ["interface", _interface(status)],
         ["peers", f"{len(status.peers)}, {online} of them online, {active} with a live tunnel"],
         ["server", _server(status, wall)],
+        *([["map", _map(status.map, wall)]] if status.state is not State.STOPPED else []),
         ["exit node", _exit(status)],
         *(["problem", problem] for problem in status.problems),
     ]
@@ -106,8 +112,23 @@ def _server(status: Status, wall: float) -> str:
         return server.address or "none"
     since = age(wall - server.since)
     if server.reachable:
-        return f"{server.address}, answers since {since}, map revision {status.map_revision}"
+        heard = f", last heartbeat {age(wall - server.heartbeat)} ago" if server.heartbeat else ""
+        return f"{server.address}, answers since {since}{heard}"
     return f"{server.address}, does not answer since {since}: {server.problem}"
+
+
+def _map(known: MapStatus, wall: float) -> str:
+    if not known.revision:
+        return "none yet"
+    words = [f"revision {known.revision}"]
+    if known.lag:
+        words.append(f"{known.lag} behind the server")
+    words.append(f"current {age(wall - known.current)} ago" if known.current else "of the last run")
+    if known.source is MapSource.POLLING:
+        words.append(f"changes are asked for now and then, since they do not come by stream: {known.problem}")
+    else:
+        words.append(_SOURCES[known.source])
+    return ", ".join(words)
 
 
 def _exit(status: Status) -> str:

@@ -26,7 +26,7 @@ from wireguard_mesh.client.requests import Requests
 from wireguard_mesh.core.engine import Engine
 from wireguard_mesh.core.wanted import ETHERNET_MTU, FWMARK
 from wireguard_mesh.model.errors import MeshError
-from wireguard_mesh.model.peers import NetworkMap, Peer
+from wireguard_mesh.model.peers import Peer
 from wireguard_mesh.model.places import socket_path
 from wireguard_mesh.protocol.api import MAX_ENDPOINTS
 from wireguard_mesh.system.interface import LinkEvent, System
@@ -49,6 +49,8 @@ class Agent:
         self._end = asyncio.Event()
         self._http = HttpClient(Dialer(state.server, mark=FWMARK, remembered=state.server_ips))
         engine = Engine(options_of.settings(state, flags))
+        disk = Keeper(options.folder, state, clock)
+        self._me: Peer | None = None
         self.parts = Parts(
             clock=clock,
             started=clock().wall,
@@ -56,14 +58,16 @@ class Agent:
             device=DeviceKeeper(engine, open_backend, system, clock, self._forwarding_changed),
             membership=Membership(
                 Control(self._http, state.private_key, state.server_public_key, lambda: clock().wall),
+                disk.known,
                 self._describe,
                 flags.intervals,
                 clock,
-                on_map=self._map_arrived,
+                on_member=self._belong,
+                on_map=self._use_map,
                 on_trouble=self._use_last_map,
                 is_member=bool(state.peer_id),
             ),
-            disk=Keeper(options.folder, state, clock),
+            disk=disk,
             machine=options_of.machine(state),
         )
 
@@ -152,31 +156,36 @@ class Agent:
 
     # Events
 
-    def _map_arrived(self, network_map: NetworkMap) -> None:
-        is_first = self.parts.engine.map is None or not self.parts.disk.state.peer_id
-        self.parts.engine.map_arrived(network_map, self._clock())
-        self.parts.device.wake()
-        self.parts.disk.keep_map(network_map)
+    def _belong(self, me: Peer) -> None:
+        """The server says that this machine is `me`."""
         self.parts.disk.change(
-            peer_id=network_map.me.id,
-            assigned_ip=network_map.me.ipv4,
+            peer_id=me.id,
+            assigned_ip=me.ipv4,
             server_public_key=self.parts.membership.control.server_key,
             server_ips=self._http.dialer.remembered,
         )
-        if is_first:
+        before, self._me = self._me, me
+        if before is None or (before.id, before.ipv4, before.ipv6) != (me.id, me.ipv4, me.ipv6):
+            log.info("this machine is %s, with the addresses %s and %s, as %s", me.hostname, me.ipv4, me.ipv6, me.id)
+
+    def _use_map(self) -> None:
+        """The mesh is to be as the known map has it."""
+        network_map = self.parts.disk.known.map
+        if network_map is None or network_map is self.parts.engine.map:
+            return
+        if self.parts.engine.map is None:
             log.debug("stage=map")
-            _say_who(network_map.me)
+        self.parts.engine.map_arrived(network_map, self._clock())
+        self.parts.device.wake()
+        self.parts.disk.map_changed()
+        self._belong(network_map.me)
 
     def _use_last_map(self) -> None:
         """Start from the map of the last run, if there is one and none came yet."""
-        if self.parts.engine.map is not None:
-            return
-        last = self.parts.disk.last_map()
-        if last is not None:
+        last = self.parts.disk.known.map
+        if self.parts.engine.map is None and last is not None:
             log.info("starting from the last map, since no newer one came yet peers=%d", len(last.peers))
-            _say_who(last.me)
-            self.parts.engine.map_arrived(last, self._clock())
-            self.parts.device.wake()
+            self._use_map()
 
     async def _watch_links(self) -> None:
         async for event in self._system.watch(self.parts.engine.settings.interface):
@@ -195,7 +204,7 @@ class Agent:
         self.parts.device.wake(host_changed=True)
         if self.parts.engine.local != before:
             self._http.drop_connections()
-            self.parts.membership.announce()
+            self.parts.membership.network_changed({local.address for local in self.parts.engine.local})
 
     async def _look_at_links(self) -> None:
         try:
@@ -224,10 +233,6 @@ class Agent:
 
     def _forwarding_changed(self) -> None:
         self.parts.membership.announce()
-
-
-def _say_who(me: Peer) -> None:
-    log.info("this machine is %s, with the addresses %s and %s, as %s", me.hostname, me.ipv4, me.ipv6, me.id)
 
 
 def _first(errors: BaseExceptionGroup[MeshError]) -> MeshError:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
-from wireguard_mesh.client.http import HttpClient, Response
+from wireguard_mesh.client.http import HttpClient, Response, Stream
+from wireguard_mesh.core.feed import FIRST_STEP
 from wireguard_mesh.model.errors import Conflict, InvalidValue, MeshError, NotFound, Unavailable
 from wireguard_mesh.model.keys import PrivateKey, PublicKey
 from wireguard_mesh.model.peers import MapVersion
@@ -28,14 +30,17 @@ from wireguard_mesh.protocol.signatures import (
 )
 
 CALL_TIMEOUT: Final = 15.0  # seconds
+STREAM_TIMEOUT: Final = FIRST_STEP  # seconds until a stream must have begun
 MAX_SMALL: Final = 64 * 1024  # bytes of an answer without a map
 MAX_MAP: Final = 32 * 1024 * 1024  # bytes; some 300 for each peer
 MAX_SERVER_TEXT: Final = 300  # characters of the server's words that are shown
 NONCE_BYTES: Final = 16
+EVENT_STREAM: Final = "text/event-stream"  # WHATWG HTML, section 9.2
 MAX_INSTANCE: Final = MAX_NONCE_LENGTH // 2  # characters
 
 _INSTANCE: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_INSTANCE}}}")
 
+_STREAM_HEADERS: Final = {"accept": EVENT_STREAM, "accept-encoding": "gzip", "cache-control": "no-store"}
 _error_response: Decoder[ErrorResponse] = Decoder(ErrorResponse)
 T = TypeVar("T")
 
@@ -66,17 +71,11 @@ class Control:
     ) -> None:
         self.http = http
         self._private_key = private_key
-        self._public_key = private_key.public_key
         self._wall = wall
         self._offset = 0.0
         self._server_key = server_key
         self._signer: Signer | None = None
         self._instance = ""  # the process that answers at the server; it says so if that has changed
-
-    @property
-    def public_key(self) -> PublicKey:
-        """This machine's own."""
-        return self._public_key
 
     @property
     def server_key(self) -> PublicKey | None:
@@ -106,12 +105,29 @@ class Control:
         """Say that this machine lives. Raises `NotRegistered`."""
         return await self._call("POST", "/v1/heartbeat", request, api.heartbeat_response)
 
-    async def map(self, since: MapVersion | None, wait: int) -> api.MapUpdate:
-        """What changed since; held by the server up to `wait` seconds while nothing does. Raises `NotRegistered`."""
-        query = f"since={since}&wait={wait}" if since else "wait=0"
-        return await self._call(
-            "GET", f"/v1/map?{query}", None, api.map_update, seconds=CALL_TIMEOUT + wait, limit=MAX_MAP
-        )
+    async def map(self, since: MapVersion | None) -> api.MapUpdate:
+        """What changed since, or the whole map. Raises `NotRegistered`."""
+        return await self._call("GET", _target("/v1/map", since), None, api.map_update, limit=MAX_MAP)
+
+    @contextlib.asynccontextmanager
+    async def stream(self, since: MapVersion | None) -> AsyncIterator[Stream]:
+        """The stream of what changes from then on. Raises `NotRegistered`, and `Unreachable` if there is no connection
+        to the server at all."""
+        target = _target("/v1/map/stream", since)
+        await self.pin()
+        for is_last in (False, True):
+            headers = _STREAM_HEADERS | self._sign("GET", target, b"")
+            async with self.http.stream(target, headers, seconds=STREAM_TIMEOUT) as stream:
+                if stream.status == HTTPStatus.OK:
+                    kind = stream.headers.get("content-type", "")
+                    if kind.partition(";")[0].strip().lower() != EVENT_STREAM:
+                        raise self._no_server_of_ours(f"a stream of type {_clean(kind) or 'unknown'}")
+                    yield stream
+                    return
+                async with asyncio.timeout(CALL_TIMEOUT):
+                    answer = await stream.whole(MAX_SMALL)
+            if is_last or not self._can_sign_better(answer):
+                raise await self._refused(answer, is_signed=True)
 
     async def leave(self) -> None:
         """Give up this machine's place in the mesh. Raises `NotRegistered`."""
@@ -124,7 +140,6 @@ class Control:
         message: Any,
         decoder: Decoder[T],
         *,
-        seconds: float = CALL_TIMEOUT,
         limit: int = MAX_SMALL,
         is_signed: bool = True,
     ) -> T:
@@ -136,17 +151,15 @@ class Control:
             plain = {"content-type": "application/json"} if body else {}
             return plain | (self._sign(method, target, body) if is_signed else {})
 
-        answer = await self.http.request(method, target, headers, body, seconds=seconds, limit=limit)
+        answer = await self.http.request(method, target, headers, body, seconds=CALL_TIMEOUT, limit=limit)
         if is_signed and self._can_sign_better(answer):
-            answer = await self.http.request(method, target, headers, body, seconds=seconds, limit=limit)
+            answer = await self.http.request(method, target, headers, body, seconds=CALL_TIMEOUT, limit=limit)
         if answer.status in range(200, 300):
             try:
                 return decoder.decode(answer.body)
             except InvalidValue as error:
                 raise self._no_server_of_ours(f"{target.partition('?')[0]}: {error}") from None
-        if is_signed and _error_code(answer) == SignatureRefused.code:
-            await self._compare_key()
-        raise self._refusal(answer)
+        raise await self._refused(answer, is_signed=is_signed)
 
     def _sign(self, method: str, target: str, body: bytes) -> dict[str, str]:
         if self._signer is None:
@@ -177,6 +190,12 @@ class Control:
             return True
         return False
 
+    async def _refused(self, answer: Response, *, is_signed: bool) -> MeshError:
+        """What an answer that is no success means. Raises `ServerKeyChanged`, and what asking for the key may raise."""
+        if is_signed and _error_code(answer) == SignatureRefused.code:
+            await self._compare_key()
+        return self._refusal(answer)
+
     async def _compare_key(self) -> None:
         info = await self.server_info()
         if info.server_public_key != self._server_key:
@@ -206,6 +225,11 @@ class Control:
     def _no_server_of_ours(self, detail: str) -> Unavailable:
         server = self.http.dialer.server
         return Unavailable(f"{server} answers, but not as a vpn-server does ({detail})", "check -server")
+
+
+def _target(path: str, since: MapVersion | None) -> str:
+    # In the query, which is signed, and not as `Last-Event-ID`, which is not.
+    return f"{path}?since={since}" if since else path
 
 
 _leave_response: Decoder[api.LeaveResponse] = Decoder(api.LeaveResponse)

@@ -22,6 +22,10 @@ MAX_ADDRESSES: Final = 8  # tried of those that a name has
 MAX_REMEMBERED: Final = 4
 
 
+class Unreachable(Unavailable):
+    """There is no connection to the server at all."""
+
+
 class Dialer:
     """Connects to one server. `remembered` are addresses at which it was reached before, the last one first.
 
@@ -36,7 +40,7 @@ class Dialer:
         self._tls = ssl.create_default_context() if server.secure else None
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection, TLS included. Raises `Unavailable`."""
+        """A connection, TLS included. Raises `Unreachable`."""
         failures: list[str] = []
         for address in await self._addresses():
             try:
@@ -52,7 +56,7 @@ class Dialer:
                 kept = (address, *(other for other in self.remembered if other != address))
                 self.remembered = kept[:MAX_REMEMBERED]
                 return connection
-        raise Unavailable(f"the server {self.server} cannot be reached ({'; '.join(failures)})")
+        raise Unreachable(f"the server {self.server} cannot be reached ({'; '.join(failures)})")
 
     async def _connect_to(self, address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
@@ -80,7 +84,7 @@ class Dialer:
             if self.remembered:
                 return self.remembered
             reason = error.strerror or "no answer"
-            raise Unavailable(f"the name {self.server.host} has no address ({reason})", "check -server") from None
+            raise Unreachable(f"the name {self.server.host} has no address ({reason})", "check -server") from None
         # Those that served before come first: they are known to work from here.
         return tuple(sorted(found, key=lambda address: address not in self.remembered))[:MAX_ADDRESSES]
 

@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 client for one server: h11 reads and writes the messages, connections are kept and used again.
+"""A small HTTP/1.1 client for one server: connections are kept and used again, but for answers that go on and on.
 
 Everything that the other side decides is bounded: time, the size of heads and of bodies.
 """
@@ -6,24 +6,24 @@ Everything that the other side decides is bounded: time, the size of heads and o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from typing import Final
 
 import h11
+import msgspec
 
+from wireguard_mesh.client.connection import Connection, Head, Stale
 from wireguard_mesh.client.dial import Dialer, reason
-from wireguard_mesh.model.errors import Unavailable
+from wireguard_mesh.client.inflate import Gunzip
+from wireguard_mesh.model.endpoints import Address
+from wireguard_mesh.model.errors import InvalidValue, Unavailable
+from wireguard_mesh.model.servers import ServerAddress
 
-MAX_HEAD: Final = 16 * 1024  # bytes of status line and headers
-MAX_INTERIM: Final = 8  # answers of kind 1xx (RFC 9110 section 15.2) before the one that counts
-MAX_IDLE: Final = 2  # connections kept: one for the map, one for everything else
-_READ: Final = 64 * 1024
-_CLOSED: Final = "closed before it answered"
+MAX_IDLE: Final = 2  # connections kept: the heartbeat's, and one for everything else
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """An answer; names of `headers` are in lower case."""
 
     status: int
@@ -31,73 +31,32 @@ class Response:
     body: bytes
 
 
-class _Stale(Exception):
-    """A kept connection was closed by the other side before it answered anything."""
+class Stream:
+    """An answer that is read as it comes. Its connection serves nothing else."""
 
-
-class _Connection:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
-        self._used = False
+    def __init__(self, connection: Connection, head: Head, server: ServerAddress) -> None:
+        self.status = head.status
+        self.headers = head.headers
+        self._connection = connection
+        self._server = server
+        self._gunzip = Gunzip() if head.headers.get("content-encoding", "").lower() == "gzip" else None
 
     @property
-    def is_open(self) -> bool:
-        return not self._reader.at_eof() and not self._writer.is_closing()
+    def source(self) -> Address | None:
+        """This machine's address on its connection."""
+        return self._connection.source
 
-    async def exchange(self, head: h11.Request, body: bytes, limit: int) -> Response:
-        out = self._http.send(head) or b""
-        if body:
-            out += self._http.send(h11.Data(data=body)) or b""
-        out += self._http.send(h11.EndOfMessage()) or b""
-        try:
-            self._writer.write(out)
-            await self._writer.drain()
-            answer = await self._next_event()
-        except (OSError, h11.RemoteProtocolError) as error:
-            if self._used and self._http.their_state is h11.SEND_RESPONSE:
-                raise _Stale from error
-            raise
-        for _ in range(MAX_INTERIM):
-            if not isinstance(answer, h11.InformationalResponse):
-                break
-            answer = await self._next_event()
-        if isinstance(answer, h11.InformationalResponse):
-            raise h11.RemoteProtocolError(f"more than {MAX_INTERIM} interim answers")
-        if not isinstance(answer, h11.Response):
-            raise h11.RemoteProtocolError("the connection was closed before an answer")
-        self._used = True
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
-        return Response(answer.status_code, headers, await self._body(limit))
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The body as it comes, unpacked, until its end. Raises `Unavailable`."""
+        with _in_plain_words(self._server):
+            while data := await self._connection.some():
+                for piece in self._gunzip.feed(data) if self._gunzip else (data,):
+                    yield piece
 
-    async def _body(self, limit: int) -> bytes:
-        body = bytearray()
-        while type(event := await self._next_event()) is not h11.EndOfMessage:
-            if not isinstance(event, h11.Data):
-                raise h11.RemoteProtocolError("the connection was closed within an answer")
-            body += event.data
-            if len(body) > limit:
-                raise h11.RemoteProtocolError(f"the answer is longer than {limit} bytes")
-        return bytes(body)
-
-    async def _next_event(self) -> object:
-        while (event := self._http.next_event()) is h11.NEED_DATA:
-            data = await self._reader.read(_READ)
-            if not data and self._http.their_state is h11.SEND_RESPONSE:
-                raise ConnectionResetError(_CLOSED)
-            self._http.receive_data(data)
-        return event
-
-    def finish(self) -> bool:
-        """Make it ready for the next exchange; False if it cannot have one."""
-        if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
-            return False
-        self._http.start_next_cycle()
-        return True
-
-    def close(self) -> None:
-        self._writer.close()
+    async def whole(self, limit: int) -> Response:
+        """An answer that is no stream after all. `limit` is for the bytes of the body. Raises `Unavailable`."""
+        with _in_plain_words(self._server):
+            return Response(self.status, self.headers, await self._connection.body(limit))
 
 
 class HttpClient:
@@ -105,7 +64,7 @@ class HttpClient:
 
     def __init__(self, dialer: Dialer) -> None:
         self.dialer = dialer
-        self._idle: list[_Connection] = []
+        self._idle: list[Connection] = []
 
     async def request(
         self,
@@ -121,45 +80,56 @@ class HttpClient:
 
         `headers` is called for each attempt, since a signed request must not be sent twice. Raises `Unavailable`.
         """
-        server = self.dialer.server
-        try:
+        with _in_plain_words(self.dialer.server, seconds):
             async with asyncio.timeout(seconds):
                 while True:
                     connection = await self._connection()
                     try:
-                        return await self._exchange(connection, method, target, headers(), body, limit)
-                    except _Stale:
+                        return await self._exchange(
+                            connection, self._head(method, target, headers(), body), body, limit
+                        )
+                    except Stale:
                         continue
-        except TimeoutError:
-            raise Unavailable(f"the server {server} did not answer within {seconds:.0f} s") from None
-        except h11.ProtocolError as error:
-            raise Unavailable(f"the server {server} does not speak HTTP as it should ({error})") from None
-        except OSError as error:
-            raise Unavailable(f"the connection to {server} broke ({reason(error)})") from None
 
-    async def _connection(self) -> _Connection:
+    @contextlib.asynccontextmanager
+    async def stream(self, target: str, headers: Mapping[str, str], *, seconds: float) -> AsyncIterator[Stream]:
+        """Ask for an answer that goes on and on, and hold it; `seconds` is for its beginning.
+
+        Raises `Unavailable`, and `dial.Unreachable` if there is no connection to the server at all.
+        """
+        server = self.dialer.server
+        connection: Connection | None = None
+        try:
+            with _in_plain_words(server, seconds):
+                async with asyncio.timeout(seconds):
+                    connection = Connection(*await self.dialer.connect())
+                    head = await connection.ask(self._head("GET", target, headers, b""))
+            yield Stream(connection, head, server)
+        finally:
+            if connection is not None:
+                connection.close()
+
+    async def _connection(self) -> Connection:
         while self._idle:
             connection = self._idle.pop()
             if connection.is_open:
                 return connection
             connection.close()
-        return _Connection(*await self.dialer.connect())
+        return Connection(*await self.dialer.connect())
 
-    async def _exchange(
-        self, connection: _Connection, method: str, target: str, headers: Mapping[str, str], body: bytes, limit: int
-    ) -> Response:
-        head = h11.Request(
+    def _head(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> h11.Request:
+        server = self.dialer.server
+        return h11.Request(
             method=method,
-            target=f"{self.dialer.server.prefix}{target}",
-            headers=[
-                ("host", self.dialer.server.authority),
-                ("content-length", str(len(body))),
-                *headers.items(),
-            ],
+            target=f"{server.prefix}{target}",
+            headers=[("host", server.authority), ("content-length", str(len(body))), *headers.items()],
         )
+
+    async def _exchange(self, connection: Connection, head: h11.Request, body: bytes, limit: int) -> Response:
         is_kept = False
         try:
-            answer = await connection.exchange(head, body, limit)
+            begun = await connection.ask(head, body)
+            answer = Response(begun.status, begun.headers, await connection.body(limit))
             is_kept = connection.finish() and len(self._idle) < MAX_IDLE
         finally:
             if is_kept:
@@ -172,3 +142,16 @@ class HttpClient:
         """Close what is kept: after a change of the network a connection may be dead and not know it."""
         while self._idle:
             self._idle.pop().close()
+
+
+@contextlib.contextmanager
+def _in_plain_words(server: ServerAddress, seconds: float = 0.0) -> Iterator[None]:
+    """Whatever breaks is an `Unavailable`. `seconds`: the time that is over when there is a `TimeoutError`."""
+    try:
+        yield
+    except TimeoutError:
+        raise Unavailable(f"the server {server} did not answer within {seconds:.0f} s") from None
+    except (h11.ProtocolError, InvalidValue) as error:
+        raise Unavailable(f"the server {server} does not speak HTTP as it should ({error})") from None
+    except OSError as error:
+        raise Unavailable(f"the connection to {server} broke ({reason(error)})") from None

@@ -61,12 +61,24 @@ class Requests:
             ipv4=me.ipv4 if me else parts.disk.state.assigned_ip,
             ipv6=me.ipv6 if me else None,
             network=network_map.network if network_map else None,
-            map_revision=network_map.revision if network_map else 0,
-            map_received=parts.membership.map_received,
+            map=self._map_status(),
             server=self._server_status(),
             exit=self._exit_status(),
             problems=tuple(text for text in (parts.device.problem, parts.disk.problem) if text),
             peers=peer_statuses(network_map, device, engine.exit_node, lambda key: engine.is_alive(key, now)),
+        )
+
+    def _map_status(self) -> local.MapStatus:
+        known, follower, now = self._parts.disk.known, self._parts.membership.follower, self._parts.clock()
+        confirmed = known.current_at
+        return local.MapStatus(
+            revision=known.map.revision if known.map else 0,
+            head=known.head.revision if known.head else 0,
+            lag=known.lag,
+            # By the clock that nobody sets, so that its age is true whatever happened to the other.
+            current=now.wall - (now.monotonic - confirmed.monotonic) if confirmed else 0.0,
+            source=follower.source,
+            problem=follower.problem,
         )
 
     def _server_status(self) -> local.ServerStatus:
@@ -75,6 +87,7 @@ class Requests:
             address=str(self._parts.disk.state.server or ""),
             reachable=contact.works,
             since=contact.since,
+            heartbeat=self._parts.membership.answered_at,
             problem=contact.problem,
         )
 

@@ -13,16 +13,17 @@ from typing import Final
 
 import msgspec
 
+from wireguard_mesh.core import netmap
 from wireguard_mesh.core.exit_nodes import ExitPolicy
 from wireguard_mesh.core.wanted import DEFAULT_LISTEN_PORT
 from wireguard_mesh.model.endpoints import MAX_PORT, Address
 from wireguard_mesh.model.errors import Conflict, InvalidValue, MeshError, Unavailable
 from wireguard_mesh.model.keys import PrivateKey, PublicKey
 from wireguard_mesh.model.names import InterfaceName, parse_hostname, parse_interface_name
-from wireguard_mesh.model.networks import MeshNetwork
-from wireguard_mesh.model.peers import NetworkMap, Peer
+from wireguard_mesh.model.peers import NetworkMap
 from wireguard_mesh.model.servers import ServerAddress
-from wireguard_mesh.protocol.codec import Decoder, encode_readable
+from wireguard_mesh.protocol.api import MapUpdate
+from wireguard_mesh.protocol.codec import Decoder, encode, encode_readable
 
 FILE: Final = "client.json"
 MAP_FILE: Final = "map.json"
@@ -73,11 +74,7 @@ class _MapFile(msgspec.Struct, kw_only=True):
 
     public_key: PublicKey
     server_public_key: PublicKey
-    epoch: str
-    revision: int
-    network: MeshNetwork
-    me: Peer
-    peers: tuple[Peer, ...]
+    map: MapUpdate
 
 
 _file: Decoder[_File] = Decoder(_File)
@@ -133,30 +130,16 @@ class StateFolder:
         try:
             data = self._read(self.map_path)
             kept = _map_file.decode(data) if data is not None else None
+            if kept is None or kept.public_key != public_key or kept.server_public_key != server_key:
+                return None
+            return netmap.apply(None, kept.map, public_key)
         except MeshError:
             return None  # it is a copy; the server has the original
-        if kept is None or kept.public_key != public_key or kept.server_public_key != server_key:
-            return None
-        return NetworkMap(
-            epoch=kept.epoch,
-            revision=kept.revision,
-            network=kept.network,
-            me=kept.me,
-            peers={peer.public_key: peer for peer in kept.peers},
-        )
 
     def save_map(self, network_map: NetworkMap, public_key: PublicKey, server_key: PublicKey) -> None:
         """Replace the last map. Raises `Unavailable` if the disk does not let us."""
-        kept = _MapFile(
-            public_key=public_key,
-            server_public_key=server_key,
-            epoch=network_map.epoch,
-            revision=network_map.revision,
-            network=network_map.network,
-            me=network_map.me,
-            peers=tuple(network_map.peers.values()),
-        )
-        self._write(self.map_path, encode_readable(kept).encode())
+        kept = _MapFile(public_key=public_key, server_public_key=server_key, map=netmap.whole(network_map))
+        self._write(self.map_path, encode(kept))
 
     def keep_aside(self, why: str, wall: float) -> Path:
         """Keep a copy of the identity's file, whatever is in it, under another name. Returns that."""

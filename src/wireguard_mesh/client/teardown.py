@@ -94,7 +94,7 @@ async def offline_status(
         ipv4=state.assigned_ip,
         ipv6=me.ipv6 if me else None,
         network=last.network if last else None,
-        map_revision=last.revision if last else 0,
+        map=local.MapStatus(revision=last.revision if last else 0),
         server=local.ServerStatus(address=str(state.server or "")),
         exit=local.ExitStatus(offered=state.exit_node, policy=state.use_exit_node),
         problems=(problem,) if problem else (),

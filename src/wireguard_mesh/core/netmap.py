@@ -35,6 +35,17 @@ def apply(have: NetworkMap | None, update: MapUpdate, own: PublicKey) -> Network
     return _changed(peers, holders, update, have.network, own)
 
 
+def whole(network_map: NetworkMap) -> MapUpdate:
+    """The update that makes this map out of nothing."""
+    return MapUpdate(
+        kind=UpdateKind.SNAPSHOT,
+        epoch=network_map.epoch,
+        revision=network_map.revision,
+        network=network_map.network,
+        upsert=(network_map.me, *network_map.peers.values()),
+    )
+
+
 def _changed(
     peers: dict[PublicKey, Peer], holders: Holders, update: MapUpdate, network: MeshNetwork, own: PublicKey
 ) -> NetworkMap:

@@ -79,11 +79,37 @@ class PeerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The control connection. `since`: Unix seconds since when `reachable` is as it is, 0 if not tried yet."""
+    """The control connection. `since`: Unix seconds since when `reachable` is as it is, 0 if not tried yet;
+    `heartbeat`: when the last heartbeat was answered, 0 for none yet."""
 
     address: str
     reachable: bool = False
     since: float = 0.0
+    heartbeat: float = 0.0
+    problem: str = ""
+
+
+class MapSource(StrEnum):
+    """Where changes of the map come from now. `none`: the server is not reached, or just being called again."""
+
+    NONE = "none"
+    STREAM = "stream"
+    POLLING = "polling"
+
+
+class MapStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The map that the agent has, apart from whether server and peers answer.
+
+    `revision` is its own, `head` the newest that the server named, 0 for none; `lag` is how many it is behind, None if
+    that is not known. `current`: Unix seconds when it was last known to be the newest, 0 for not since the agent's
+    start. `problem` says why changes do not come by stream.
+    """
+
+    revision: int = 0
+    head: int = 0
+    lag: int | None = None
+    current: float = 0.0
+    source: MapSource = MapSource.NONE
     problem: str = ""
 
 
@@ -114,8 +140,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status"):
     ipv4: IPv4Address | None = None
     ipv6: IPv6Address | None = None
     network: MeshNetwork | None = None
-    map_revision: int = 0
-    map_received: float = 0.0
+    map: MapStatus = MapStatus()
     server: ServerStatus
     exit: ExitStatus = ExitStatus()
     problems: tuple[str, ...] = ()

@@ -1,0 +1,86 @@
+"""The map that this machine has: which it is, when it was known to be the newest, and how far the server is ahead."""
+
+from __future__ import annotations
+
+from wireguard_mesh.core import netmap
+from wireguard_mesh.core.instant import Instant
+from wireguard_mesh.model.errors import InvalidValue
+from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.model.peers import MapVersion, NetworkMap
+from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
+
+
+class KnownMap:
+    """The one place that the map is kept in. `own` is this machine's key, `last` the map of an earlier run.
+
+    `current_at`: when it was last known to be the server's newest; None: not since the start.
+    `behind_since`: since when the server is known to have a newer one, None if it has not.
+    """
+
+    def __init__(self, own: PublicKey, last: NetworkMap | None = None) -> None:
+        self.map = last
+        self.current_at: Instant | None = None
+        self.behind_since: Instant | None = None
+        self.head: MapVersion | None = None
+        self._own = own
+        self._is_doubted = False
+
+    @property
+    def since(self) -> MapVersion | None:
+        """What to ask for changes since; None: for the whole map."""
+        return None if self.map is None or self._is_doubted else self.map.version
+
+    @property
+    def lag(self) -> int | None:
+        """How many revisions the server is ahead. None: not known, or it counts in another epoch."""
+        if self.map is None or self.head is None or self.head.epoch != self.map.epoch:
+            return None
+        return max(0, self.head.revision - self.map.revision)
+
+    def take(self, update: MapUpdate, now: Instant) -> NetworkMap:
+        """What the server said: that is the map now, and it is the newest.
+
+        Two ways of asking may be under way at once, so a change may come that is older than what is known: it is
+        passed over. Raises `InvalidValue` for one that does not fit; then the whole map is asked for.
+        """
+        have = None if self._is_doubted else self.map
+        if have is not None and _is_overtaken(update, have):
+            return have
+        try:
+            made = netmap.apply(have, update, self._own)
+        except InvalidValue:
+            self._is_doubted = True
+            raise
+        self.map = made
+        self._is_doubted = False
+        if self.head is None or self.head.epoch != made.epoch or self.head.revision < made.revision:
+            self.head = made.version
+        self._compare(now)
+        self.confirm(now)
+        return made
+
+    def confirm(self, now: Instant) -> None:
+        """The server would have said so if there were anything new."""
+        if self.behind_since is None:
+            self.current_at = now
+
+    def head_is(self, version: MapVersion, now: Instant) -> bool:
+        """This is the server's newest. True if this machine has an older one."""
+        self.head = version
+        self._compare(now)
+        return self.behind_since is not None
+
+    def doubt(self) -> None:
+        """Nothing is to be built on what is known: ask for the whole map."""
+        self._is_doubted = True
+
+    def _compare(self, now: Instant) -> None:
+        if self.lag == 0:
+            self.behind_since = None
+        elif self.behind_since is None:
+            self.behind_since = now
+
+
+def _is_overtaken(update: MapUpdate, have: NetworkMap) -> bool:
+    is_change = update.kind is not UpdateKind.SNAPSHOT
+    return is_change and update.epoch == have.epoch and update.revision < have.revision
