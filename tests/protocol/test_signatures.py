@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.samples import private_key, public_key
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.protocol.signatures import (
+    COMPONENTS,
     MAX_SKEW_SECONDS,
     ClockSkew,
     SignatureRefused,
@@ -64,22 +65,38 @@ def test_an_empty_body_and_no_query_can_be_signed() -> None:
     assert verify(headers, method="GET", target="/v1/map", body=b"").public_key == public_key(CLIENT)
 
 
-def test_the_signature_is_the_one_that_the_rfc_defines() -> None:
+def signed_by_hand(*covered: str) -> dict[str, str]:
+    """Headers as RFC 9421 defines them, with a signature over these components."""
     digest = base64.b64encode(hashlib.sha256(BODY).digest()).decode()
+    values = {
+        "@method": "POST",
+        "@path": "/v1/map",
+        "@query": "?since=e.1&wait=60",
+        "content-digest": f"sha-256=:{digest}:",
+    }
     parameters = (
-        '("@method" "@path" "@query" "content-digest");created=1700000000;'
+        "(" + " ".join(f'"{name}"' for name in covered) + ");created=1700000000;"
         f'keyid="{public_key(CLIENT)}";alg="hmac-sha256";nonce="{NONCE}";tag="wireguard-mesh"'
     )
-    base = (
-        '"@method": POST\n"@path": /v1/map\n"@query": ?since=e.1&wait=60\n'
-        f'"content-digest": sha-256=:{digest}:\n"@signature-params": {parameters}'
-    )
+    lines = [f'"{name}": {values[name]}' for name in covered]
+    base = "\n".join([*lines, f'"@signature-params": {parameters}'])
     mac = base64.b64encode(hmac.digest(mac_key(public_key(CLIENT)), base.encode(), "sha256")).decode()
-    assert sign() == {
+    return {
         "content-digest": f"sha-256=:{digest}:",
         "signature-input": f"mesh={parameters}",
         "signature": f"mesh=:{mac}:",
     }
+
+
+def test_the_signature_is_the_one_that_the_rfc_defines() -> None:
+    assert sign() == signed_by_hand(*COMPONENTS)
+
+
+@pytest.mark.parametrize("left_out", COMPONENTS)
+def test_all_that_matters_must_be_covered(left_out: str) -> None:
+    assert verify(signed_by_hand(*COMPONENTS)) == verify(signed_by_hand(*reversed(COMPONENTS)))
+    with pytest.raises(SignatureRefused, match="missing or wrong"):
+        verify(signed_by_hand(*(name for name in COMPONENTS if name != left_out)))
 
 
 def test_both_sides_derive_one_key_and_each_pair_its_own() -> None:
@@ -115,10 +132,17 @@ def test_a_header_that_was_touched_is_refused(name: str, data: st.DataObject) ->
     headers[name] = changed
     try:
         signed = verify(headers)
-    except SignatureRefused:
+    except (SignatureRefused, StaleNonce):
         return
     # Only another spelling of the same signature may pass.
     assert changed == value or signed == Signed(public_key(CLIENT), int(NOW), NONCE)
+
+
+def test_a_request_for_another_process_is_refused_before_any_work() -> None:
+    headers = sign()
+    headers["signature-input"] = headers["signature-input"].replace(NONCE, make_nonce("gone", "0123456789abcdef"))
+    with pytest.raises(StaleNonce):
+        verify(headers)  # though the signature is wrong
 
 
 @pytest.mark.parametrize("name", ["signature", "signature-input", "content-digest"])
