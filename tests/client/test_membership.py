@@ -162,7 +162,7 @@ async def test_registers_then_follows_from_what_it_has() -> None:
 
 async def test_goes_on_from_the_map_of_the_last_run() -> None:
     made = Made(is_member=True)
-    made.known.take(snapshot(7, 2), clock.now())
+    made.known.take(snapshot(7, 2), None, clock.now())
     made.script.first = api.MapUpdate(kind=api.UpdateKind.DELTA, epoch="e", revision=9, upsert=(peer(3),))
     await made.follow()
     assert made.script.calls[0][1].since == MapVersion("e", 7)

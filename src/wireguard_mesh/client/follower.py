@@ -82,14 +82,15 @@ class Follower:
 
     # What happens elsewhere
 
-    def take(self, *updates: MapUpdate) -> None:
-        """The server's answer to whichever call. Raises `Unusable`; the whole map is then asked for."""
+    def take(self, since: MapVersion | None, *updates: MapUpdate) -> None:
+        """The server's answer to one who had `since`. Raises `Unusable`; the whole map is then asked for."""
         for update in updates:
             try:
-                self.known.take(update, self._clock())
+                self.known.take(update, since, self._clock())
             except InvalidValue as error:
                 server = self._control.http.dialer.server
                 raise Unusable(f"the map that {server} sent cannot be used ({error.message})") from None
+            since = MapVersion(update.epoch, update.revision)
         self._on_map()
 
     def head_is(self, version: MapVersion) -> None:
@@ -160,23 +161,25 @@ class Follower:
 
     async def _listen(self) -> None:
         """One stream, until its end. Raises `MeshError`, and `TimeoutError` if it is silent for too long."""
+        since = self.known.since
         try:
-            async with asyncio.timeout(None) as self._limit, self._control.stream(self.known.since) as stream:
+            async with asyncio.timeout(None) as self._limit, self._control.stream(since) as stream:
                 self._from = stream.source
                 self._be_patient()
                 async with contextlib.aclosing(listen(stream)) as portions:
                     async for heard in portions:
-                        self._hear(heard)
+                        self._hear(heard, since)
+                        since = heard.version or since
         finally:
             self._limit = self._from = None
 
-    def _hear(self, heard: Heard) -> None:
-        """Something came on the stream."""
+    def _hear(self, heard: Heard, since: MapVersion | None) -> None:
+        """Something came on the stream, which was at `since` before."""
         if heard.spread is not None:
             self._feed.spread_over(heard.spread)
         if heard.updates:
-            log.debug("stage=update revision=%d", heard.updates[-1].revision)
-            self.take(*heard.updates)
+            log.debug("stage=update version=%s", heard.version)
+            self.take(since, *heard.updates)
             if not self._has_step:
                 self._stream_works()
         if self._has_step and heard.is_complete:
@@ -217,7 +220,8 @@ class Follower:
 
     async def _ask(self) -> bool:
         try:
-            self.take(await self._control.map(self.known.since))
+            since = self.known.since
+            self.take(since, await self._control.map(since))
         except NotRegistered as error:
             self._forgotten += 1
             await self._register(_MAP, error, self._forgotten)

@@ -97,10 +97,11 @@ class Keeper:
             self._changed.clear()
             started = self._clock().monotonic
             wanted = self._wanted(with_map=self._map_at <= started)
-            self._note(wanted, await asyncio.to_thread(self._save, wanted))
-            now = self._clock().monotonic
             if wanted.map is not None:
-                self._map_rests_until = now + max(_MAP_REST, _SHARE * (now - started))
+                self._map_rests_until = started + _MAP_REST
+            self._note(wanted, await asyncio.to_thread(self._save, wanted))
+            took = self._clock().monotonic - started
+            self._map_rests_until = max(self._map_rests_until, started + _SHARE * took)
             await asyncio.sleep(_SETTLE)
 
     def _wait(self) -> float | None:

@@ -10,6 +10,7 @@ import msgspec
 from wireguard_mesh.client.http import Stream
 from wireguard_mesh.core.following import MapReceiver
 from wireguard_mesh.model.errors import InvalidValue, Unavailable
+from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.protocol import events
 from wireguard_mesh.protocol.api import MapUpdate
 from wireguard_mesh.protocol.events import EventParser
@@ -23,6 +24,11 @@ class Heard(msgspec.Struct, frozen=True):
     updates: tuple[MapUpdate, ...]
     is_complete: bool
     spread: float | None
+
+    @property
+    def version(self) -> MapVersion | None:
+        """Where the stream is after it; None if it completed nothing."""
+        return MapVersion(self.updates[-1].epoch, self.updates[-1].revision) if self.updates else None
 
 
 async def listen(stream: Stream) -> AsyncGenerator[Heard, None]:

@@ -155,7 +155,7 @@ class Membership:
         async with self._place:
             if self._left.is_set():
                 return
-            machine = self._machine()
+            machine, since = self._machine(), self.follower.known.since
             answer = await self.control.register(
                 api.RegisterRequest(
                     hostname=machine.hostname,
@@ -163,7 +163,7 @@ class Membership:
                     endpoints=machine.endpoints,
                     exit_node=machine.exit_node,
                     version=machine.version,
-                    since=self.follower.known.since,
+                    since=since,
                 )
             )
         self._said = machine
@@ -172,7 +172,7 @@ class Membership:
         self._is_member = True
         self._on_member(answer.me)
         if answer.map is not None:
-            self.follower.take(answer.map)
+            self.follower.take(since, answer.map)
 
     async def _register_again(self, what: str, error: NotRegistered, times: int) -> None:
         """The server has answered, `times` in a row now, that it does not know this machine."""

@@ -37,16 +37,19 @@ class KnownMap:
             return None
         return max(0, self.head.revision - self.map.revision)
 
-    def take(self, update: MapUpdate, now: Instant) -> NetworkMap:
-        """What the server said: that is the map now, and it is the newest.
+    def take(self, update: MapUpdate, since: MapVersion | None, now: Instant) -> NetworkMap:
+        """What the server said to one who had `since`: that is the map now, and it is the newest.
 
-        Two ways of asking may be under way at once, so a change may come that is older than what is known: it is
-        passed over. Raises `InvalidValue` for one that does not fit; then the whole map is asked for.
+        Two ways of asking may be under way at once, so answers may come late. A change whose end is older than what is
+        known is passed over. Raises `InvalidValue` for one that does not fit; then the whole map is asked for.
         """
         have = None if self._is_doubted else self.map
-        if have is not None and _is_overtaken(update, have):
+        is_change = update.kind is not UpdateKind.SNAPSHOT
+        if have is not None and is_change and _is_older(MapVersion(update.epoch, update.revision), have):
             return have
         try:
+            if is_change and (have is None or since is None or _is_older(have.version, since)):
+                raise InvalidValue("the change follows on another map", "ask for the whole map")
             made = netmap.apply(have, update, self._own)
         except InvalidValue:
             self._is_doubted = True
@@ -81,6 +84,5 @@ class KnownMap:
             self.behind_since = now
 
 
-def _is_overtaken(update: MapUpdate, have: NetworkMap) -> bool:
-    is_change = update.kind is not UpdateKind.SNAPSHOT
-    return is_change and update.epoch == have.epoch and update.revision < have.revision
+def _is_older(one: MapVersion, other: MapVersion | NetworkMap) -> bool:
+    return one.epoch == other.epoch and one.revision < other.revision
