@@ -44,9 +44,9 @@ def test_records_are_found_by_key_and_by_id() -> None:
 
 
 def test_changes_are_empty_without_rows() -> None:
-    assert Changes(1, 0).is_empty
-    assert not Changes(1, 0, released=(1,)).is_empty
-    assert not Changes(1, 1, purge=True).is_empty
+    assert Changes(1, 1, 0).is_empty
+    assert not Changes(1, 1, 0, released=(1,)).is_empty
+    assert not Changes(1, 1, 1, purge=True).is_empty
 
 
 def test_what_changed_since_a_revision_is_found() -> None:

@@ -87,7 +87,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     time = Time()
     clock = Clock(lambda: time.wall, lambda: time.monotonic)
     store = await Store.open(tmp_path / "peers.db")
-    loaded = await store.load(IPv4Network("10.100.0.0/16"), Birth("epoch1", bytes(5)))
+    loaded = await store.load(IPv4Network("10.100.0.0/16"), Birth("epoch1", bytes(5), SERVER_KEY.public_key))
     writer = Writer(store, loaded.snapshot, clock)
     liveness = Liveness(120.0, time.monotonic)
     mesh = Mesh(

@@ -11,12 +11,14 @@ import pytest
 from tests.core.samples import public_key
 from tests.server.conftest import START, Server
 from wireguard_mesh.core.damping import CHANGE_BURST
-from wireguard_mesh.core.registry import Command, Heartbeat, Leave
-from wireguard_mesh.core.snapshot import Changes, Record
+from wireguard_mesh.core.registry import Command, Heartbeat, Leave, Outcome
+from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.errors import NotFound, Unavailable
 from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
-from wireguard_mesh.server.mesh import FLUSH_SECONDS, MAX_POLLS
+from wireguard_mesh.server.mesh import MAX_POLLS
+from wireguard_mesh.server.presence import FLUSH_SECONDS
+from wireguard_mesh.store.store import Decide
 
 ANN, BOB = 1, 2
 
@@ -65,26 +67,26 @@ async def test_a_wall_clock_that_jumps_takes_nobody_offline(server: Server) -> N
 
 async def test_a_heartbeat_during_the_sweep_s_write_wins(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     await server.join(ANN)
-    write = server.store.write
+    commit = server.store.commit
 
-    async def slow(changes: Changes, heard: float) -> None:
+    async def slow(base: Snapshot, decided: Decide, wall: float, *, always: bool = False) -> Outcome:
         server.time.pass_by(1)
-        if not any(record.peer.online for record in changes.changed):
+        if base.record(public_key(ANN)).peer.online:
             await server.mesh.heartbeat(Heartbeat(public_key=public_key(ANN), signed=True))
-        await write(changes, heard)
+        return await commit(base, decided, wall, always=always)
 
-    monkeypatch.setattr(server.store, "write", slow)
+    monkeypatch.setattr(server.store, "commit", slow)
     await sweep_for(server, 130)
     assert online(server, ANN)
 
 
 async def test_a_sweep_that_cannot_write_is_tried_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(_changes: Changes, _heard: float) -> None:
+    async def fail(*_batch: object, **_options: object) -> Outcome:
         raise Unavailable("disk I/O error")
 
     await server.join(ANN)
     with monkeypatch.context() as patch:
-        patch.setattr(server.store, "write", fail)
+        patch.setattr(server.store, "commit", fail)
         await sweep_for(server, 130)
         assert online(server, ANN)
     await sweep_for(server, 10)
@@ -104,7 +106,7 @@ async def test_when_peers_were_seen_is_kept_now_and_then(server: Server) -> None
 async def test_a_flush_that_fails_is_said_once_and_loses_nothing(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def fail(_seen: object) -> None:
+    async def fail(_seen: object, _wall: float) -> None:
         raise Unavailable("disk is full")
 
     await server.join(ANN)

@@ -8,14 +8,16 @@ import pytest
 
 from tests.core.samples import public_key, register
 from tests.server.conftest import Server
-from wireguard_mesh.core.registry import Command, Leave
-from wireguard_mesh.core.snapshot import Changes, Record, Snapshot
+from wireguard_mesh.core.catch_up import News
+from wireguard_mesh.core.registry import Command, Leave, Outcome
+from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.errors import MeshError, NotFound, NotPermitted, Unavailable
 from wireguard_mesh.server import writer as writer_module
 from wireguard_mesh.server.clock import Clock
 from wireguard_mesh.server.writer import Writer
+from wireguard_mesh.store import store as store_module
 from wireguard_mesh.store.faults import Damaged, StorageFull
-from wireguard_mesh.store.store import Loaded, Store
+from wireguard_mesh.store.store import Decide, Store
 
 
 async def submit_all(writer: Writer, *commands: Command) -> list[Record | BaseException]:
@@ -24,21 +26,21 @@ async def submit_all(writer: Writer, *commands: Command) -> list[Record | BaseEx
 
 def fail_writes(monkeypatch: pytest.MonkeyPatch, store: Store, error: Exception, *, after: bool = False) -> None:
     """Let writes fail, before they were done or after."""
-    write = store.write
+    commit = store.commit
 
-    async def failing(changes: Changes, heard: float) -> None:
+    async def failing(base: Snapshot, decided: Decide, wall: float, *, always: bool = False) -> Outcome:
         if after:
-            await write(changes, heard)
+            await commit(base, decided, wall, always=always)
         raise error
 
-    monkeypatch.setattr(store, "write", failing)
+    monkeypatch.setattr(store, "commit", failing)
 
 
 async def test_all_that_wait_are_one_batch(server: Server) -> None:
     replies = await submit_all(server.writer, *(register(seed) for seed in range(1, 41)))
     assert {reply.number for reply in replies if isinstance(reply, Record)} == set(range(1, 41))
     assert server.writer.snapshot.revision == 1
-    assert await server.store.revision() == 1
+    assert (await server.store.reload()).snapshot.revision == 1
 
 
 async def test_a_batch_is_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,15 +56,16 @@ async def test_one_that_is_refused_fails_alone(server: Server) -> None:
 
 
 async def test_nobody_sees_a_revision_before_it_is_durable(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = server.store.write
+    commit = server.store.commit
     seen: list[int] = []
 
-    async def watched(changes: Changes, heard: float) -> None:
+    async def watched(base: Snapshot, decided: Decide, wall: float, *, always: bool = False) -> Outcome:
         seen.append(server.writer.snapshot.revision)
-        await write(changes, heard)
+        outcome = await commit(base, decided, wall, always=always)
         seen.append(server.writer.snapshot.revision)
+        return outcome
 
-    monkeypatch.setattr(server.store, "write", watched)
+    monkeypatch.setattr(server.store, "commit", watched)
     await server.writer.submit(register(1))
     assert seen == [0, 0]
     assert server.writer.snapshot.revision == 1
@@ -132,14 +135,15 @@ async def test_a_fault_of_ours_after_the_commit_leaves_nothing_behind(
 async def test_a_database_that_proves_damaged_is_said_once_and_to_the_log_alone(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def damaged() -> Loaded:
+    async def damaged(*_of: object) -> News:
         raise Damaged("the database is damaged: peer x", "restore a backup")
 
     with monkeypatch.context() as patch:
         fail_writes(patch, server.store, Unavailable("disk I/O error"), after=True)
-        patch.setattr(server.store, "reload", damaged)
         with pytest.raises(Unavailable, match="disk I/O error"):
             await server.writer.submit(register(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "read_news", damaged)
         for seed in (2, 3):
             with pytest.raises(Unavailable, match="cannot use its database"):
                 await server.writer.submit(register(seed))
@@ -171,14 +175,14 @@ async def test_what_waits_at_the_end_is_written_and_nothing_more_accepted(server
 
 async def test_at_the_end_a_disk_that_hangs_is_not_awaited(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     started, release = asyncio.Event(), asyncio.Event()
-    write = server.store.write
+    commit = server.store.commit
 
-    async def slow(changes: Changes, heard: float) -> None:
+    async def slow(base: Snapshot, decided: Decide, wall: float, *, always: bool = False) -> Outcome:
         started.set()
         await release.wait()
-        await write(changes, heard)
+        return await commit(base, decided, wall, always=always)
 
-    monkeypatch.setattr(server.store, "write", slow)
+    monkeypatch.setattr(server.store, "commit", slow)
     monkeypatch.setattr(writer_module, "STOP_SECONDS", 0.0)
     writing = asyncio.create_task(server.writer.submit(register(1)))
     await started.wait()

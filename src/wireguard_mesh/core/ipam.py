@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
@@ -59,6 +60,11 @@ class Pool:
         return twin
 
     @property
+    def free(self) -> int:
+        """How many numbers nobody has, and nobody had a moment ago."""
+        return sum(last - first + 1 for first, last in self._free)
+
+    @property
     def leases(self) -> Mapping[int, Lease]:
         """The numbers in quarantine; those whose time has passed are among them until a number is next taken."""
         return self._leases
@@ -75,12 +81,7 @@ class Pool:
         self._expire(now)
         if not self._free:
             raise self._exhausted(now)
-        first, last = self._free[0]
-        if first == last:
-            heapq.heappop(self._free)
-        else:
-            heapq.heapreplace(self._free, (first + 1, last))
-        return first
+        return self._take_lowest()
 
     def give_back(self, number: int, public_key: PublicKey, until: float) -> None:
         """Put a used number into quarantine until `until` (Unix seconds)."""
@@ -89,6 +90,48 @@ class Pool:
         self._by_key[public_key] = number
         self.touched.add(number)
         heapq.heappush(self._queue, (until, number))
+
+    def follow(
+        self, before: Iterable[int], after: Iterable[int], leases: Iterable[Lease], released: Iterable[int]
+    ) -> None:
+        """Do as another server did. Of the peers that it touched: the numbers that they had `before`, and have `after`;
+        the `leases` that it made, and the numbers that it `released` from quarantine since.
+
+        Raises `InvalidValue` if a number is used twice, or is none of the network.
+        """
+        new = {lease.number: lease for lease in leases}
+        wanted = {*after, *new}
+        lifted = set(before)
+        for number in {*wanted, *released} & self._leases.keys():
+            self._forget(number)
+            lifted.add(number)
+        for number in lifted - wanted:
+            heapq.heappush(self._free, (number, number))
+        self._take_out(sorted(wanted - lifted))
+        for lease in new.values():
+            self.give_back(lease.number, lease.public_key, lease.until)
+
+    def _take_out(self, numbers: list[int]) -> None:
+        inner = []
+        for number in numbers:
+            if self._free and self._free[0][0] == number:
+                self._take_lowest()
+            else:
+                inner.append(number)
+        if inner:
+            expected = self.free - len(inner)
+            self._free = [gap for span in self._free for gap in _without(span, inner)]
+            heapq.heapify(self._free)
+            if self.free != expected:
+                raise InvalidValue("a host number is used twice, or is none of the network")
+
+    def _take_lowest(self) -> int:
+        first, last = self._free[0]
+        if first == last:
+            heapq.heappop(self._free)
+        else:
+            heapq.heapreplace(self._free, (first + 1, last))
+        return first
 
     def _expire(self, now: float) -> None:
         while self._queue and self._queue[0][0] <= now:
@@ -127,3 +170,14 @@ def _gaps(capacity: int, taken: list[int]) -> Iterator[tuple[int, int]]:
         first = number + 1
     if first <= capacity:
         yield (first, capacity)
+
+
+def _without(span: tuple[int, int], numbers: list[int]) -> Iterator[tuple[int, int]]:
+    # The numbers are in ascending order.
+    first, last = span
+    for number in numbers[bisect_left(numbers, first) : bisect_right(numbers, last)]:
+        if first < number:
+            yield (first, number - 1)
+        first = number + 1
+    if first <= last:
+        yield (first, last)

@@ -1,5 +1,8 @@
 """Who is alive: a peer is offline when nothing was heard of it for the heartbeat timeout.
 
+Several servers may hear the same peers: what another one heard counts as well, and only what was heard here is kept by
+this one.
+
 Decisions are made on a monotonic clock, so that setting the wall clock takes nobody offline. The wall clock's times are
 only shown. When the server itself was not running, or not scheduled, silence says nothing: everybody starts anew.
 """
@@ -21,6 +24,7 @@ CLEANUP_SECONDS: Final = 10.0
 class _Heard:
     at: float  # monotonic
     shown: float  # wall clock
+    here: bool  # by this server; else by another one, or it is only taken to be online
 
 
 class Liveness:
@@ -32,27 +36,44 @@ class Liveness:
         self._longest_pause = max(timeout / 2, 2 * interval)
         self._last_look = now
         self._no_silence_before = now
-        self._online: dict[PublicKey, _Heard] = {}  # in the order in which they were heard, longest ago first
+        self._online: dict[PublicKey, _Heard] = {}
         self._offline: dict[PublicKey, float] = {}
         self._unsaved: set[PublicKey] = set()
 
     def load(self, online: Iterable[tuple[PublicKey, float]], offline: Iterable[tuple[PublicKey, float]]) -> None:
         """Take over what the database has, as (key, wall); the online ones have the full timeout from now on."""
-        self._online.update((key, _Heard(self._no_silence_before, wall)) for key, wall in online)
+        self._online.update((key, _Heard(self._no_silence_before, wall, here=False)) for key, wall in online)
         self._offline.update(offline)
 
     def heard(self, key: PublicKey, now: float, wall: float) -> None:
         """A heartbeat or a registration came."""
         self._offline.pop(key, None)
-        self._online.pop(key, None)
-        self._online[key] = _Heard(now, wall)
+        self._online[key] = _Heard(now, wall, here=True)
         self._unsaved.add(key)
+
+    def heard_elsewhere(self, key: PublicKey, at: float, wall: float) -> None:
+        """Another server heard it, or this one before it was started: at `at` by the monotonic clock."""
+        heard = self._online.get(key)
+        if heard is None:
+            self._offline[key] = max(wall, self._offline.get(key, 0.0))
+        elif at > heard.at:
+            self._online[key] = _Heard(at, wall, here=False)
+
+    def is_heard_here(self, key: PublicKey, now: float) -> bool:
+        """Whether this very server heard it within the timeout."""
+        heard = self._online.get(key)
+        return heard is not None and heard.here and now - heard.at <= self.timeout
+
+    def start_anew(self, now: float) -> None:
+        """Silence until now says nothing: everybody has the full timeout."""
+        self._no_silence_before = now
 
     def watch(self, keys: Iterable[PublicKey], now: float, wall: float) -> None:
         """These are online; those that were never heard here have the full timeout from now on."""
         for key in keys:
             if key not in self._online:
-                self.heard(key, now, wall)
+                self._offline.pop(key, None)
+                self._online[key] = _Heard(now, wall, here=False)
 
     def forget(self, key: PublicKey) -> None:
         """The peer left."""
@@ -76,14 +97,12 @@ class Liveness:
         After a pause much longer than the interval it takes the server for the one that slept.
         """
         if now - self._last_look > self._longest_pause:
-            self._no_silence_before = now
+            self.start_anew(now)
         self._last_look = now
-        late = []
-        for key, heard in self._online.items():
-            if now - max(heard.at, self._no_silence_before) <= self.timeout:
-                break
-            late.append(key)
-        return late
+        heard_by = now - self.timeout
+        if self._no_silence_before >= heard_by:
+            return []
+        return [key for key, heard in self._online.items() if heard.at < heard_by]
 
     def went_offline(self, key: PublicKey, asked: float) -> bool:
         """The peer was marked offline, as `overdue` said at `asked`. False if it was heard since: mark it online."""

@@ -140,17 +140,21 @@ def _check_signed(record: Record, signed: bool) -> None:
         raise NotPermitted("this peer signs its requests, and a plain one cannot speak for it")
 
 
+def _oldest_first(snapshot: Snapshot, base: Snapshot) -> list[PeerId]:
+    return list(snapshot.removed_since(base.revision))[::-1]
+
+
 class _Draft:
-    """A snapshot in the making. Its tables are copies of the base's, made for every batch; only the pool is copied at
-    its first change."""
+    """A snapshot in the making. Its tables are the base's own until they change, and then copies: most batches change
+    records only."""
 
     def __init__(self, base: Snapshot, now: float, quarantine: float) -> None:
         self._base = base
         self._now = now
         self._quarantine = quarantine
         self._records = dict(base.records)
-        self._keys = dict(base.keys)
-        self._tombstones = dict(base.tombstones)
+        self._keys = base.keys
+        self._tombstones = base.tombstones
         self._pool: Pool | None = None
         self._dirty: dict[PublicKey, None] = {}  # in the order of their first change
         self._visible = False
@@ -169,10 +173,11 @@ class _Draft:
     def finish(self, replies: tuple[Record | MeshError, ...]) -> Outcome:
         base = self._base
         if not self._dirty:
-            return Outcome(base, Changes(base.revision, base.purged), replies)
+            return Outcome(base, Changes(base.sequence, base.revision, base.purged), replies)
         purged = self._bury()
         snapshot = Snapshot(
             epoch=base.epoch,
+            sequence=base.sequence + 1,
             revision=self._revision if self._visible else base.revision,
             purged=purged,
             network=base.network,
@@ -214,7 +219,7 @@ class _Draft:
             endpoints=command.endpoints or (),
             exit_node=command.exit_node,
         )
-        self._keys[peer_id] = command.public_key
+        self._own_keys()[peer_id] = command.public_key
         return self._put(
             Record(
                 peer=peer,
@@ -229,8 +234,8 @@ class _Draft:
         record = self._record(command.public_key)
         _check_signed(record, command.signed)
         del self._records[command.public_key]
-        del self._keys[record.peer.id]
-        self._tombstones[record.peer.id] = self._revision
+        del self._own_keys()[record.peer.id]
+        self._own_tombstones()[record.peer.id] = self._revision
         self._own_pool().give_back(record.number, command.public_key, self._now + self._quarantine)
         self._dirty[command.public_key] = None
         self._visible = True
@@ -248,6 +253,16 @@ class _Draft:
             self._records.pop(key, None)  # the table is in the order of revisions: to its end
         self._records[key] = record
         return record
+
+    def _own_keys(self) -> dict[PeerId, PublicKey]:
+        if self._keys is self._base.keys:
+            self._keys = dict(self._keys)
+        return self._keys
+
+    def _own_tombstones(self) -> dict[PeerId, int]:
+        if self._tombstones is self._base.tombstones:
+            self._tombstones = dict(self._tombstones)
+        return self._tombstones
 
     def _own_pool(self) -> Pool:
         if self._pool is None:
@@ -285,14 +300,13 @@ class _Draft:
         touched = sorted(self._pool.touched) if self._pool else []
         leases = snapshot.pool.leases
         return Changes(
+            sequence=snapshot.sequence,
             revision=snapshot.revision,
             purged=snapshot.purged,
             added=tuple(record for key, record in after.items() if key not in stays),
             changed=tuple(after[key] for key in same_id if after[key] != before[key]),
             removed=tuple(record.peer.id for key, record in before.items() if key not in stays),
-            tombstones=tuple(
-                (peer_id, revision) for peer_id, revision in self._tombstones.items() if revision > base.revision
-            ),
+            tombstones=tuple((peer_id, snapshot.tombstones[peer_id]) for peer_id in _oldest_first(snapshot, base)),
             quarantined=tuple(leases[number] for number in touched if number in leases),
             released=tuple(number for number in touched if number not in leases),
             purge=snapshot.purged > base.purged,

@@ -36,9 +36,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """All peers at one revision. `tombstones` are the ids of peers that left, with the revision at which they did;
-    those up to revision `purged` are forgotten."""
+    those up to revision `purged` are forgotten. `sequence` counts the batches that were written, those too that no
+    peer sees."""
 
     epoch: str
+    sequence: int
     revision: int
     purged: int
     network: MeshNetwork
@@ -53,6 +55,7 @@ class Snapshot:
         *,
         epoch: str,
         network: MeshNetwork,
+        sequence: int = 0,
         revision: int = 0,
         purged: int = 0,
         records: Iterable[Record] = (),
@@ -64,6 +67,7 @@ class Snapshot:
         graves = sorted((tombstones or {}).items(), key=lambda grave: grave[1])
         return cls(
             epoch=epoch,
+            sequence=sequence,
             revision=revision,
             purged=purged,
             network=network,
@@ -106,6 +110,7 @@ class Snapshot:
 class Changes:
     """The rows that turn one snapshot's database into the next one's; empty if nothing is to be written."""
 
+    sequence: int
     revision: int
     purged: int
     added: tuple[Record, ...] = ()

@@ -21,6 +21,7 @@ from wireguard_mesh.model.keys import KEY_LENGTH, PrivateKey, PublicKey
 from wireguard_mesh.model.networks import DEFAULT_IPV4_NETWORK, parse_ipv4_network
 from wireguard_mesh.protocol.codec import Decoder
 from wireguard_mesh.server.listening import ListenAddress
+from wireguard_mesh.store.location import Location, parse_location, parse_path, written
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ class Settings:
     listen: ListenAddress
     network: IPv4Network
     network_binding: bool
-    database: Path
+    database: Location
     heartbeat_timeout: float
     cleanup_interval: float
     quarantine: float
@@ -91,7 +92,7 @@ def load_settings(
         variable = ENVIRONMENT_PREFIX + name.upper()
         if name not in given and environment.get(variable):
             given[name] = environment[variable]
-    path = _path(given.get("config") or str(DEFAULT_FILE))
+    path = parse_path(given.get("config") or str(DEFAULT_FILE))
     standing = _read(path)
     contents = standing if standing is not None else ServerFile()
     settings = _settings(path, contents, given, random)
@@ -100,14 +101,14 @@ def load_settings(
     return settings
 
 
-def settle(settings: Settings, database: Path) -> None:
+def settle(settings: Settings, database: Location) -> None:
     """Note in the file what the start has shown: where its database is now, and which network that has.
 
     A database that only a flag named is none of the file's. Raises `Unavailable`.
     """
     fields = _fields(settings.file)
-    own = _path(fields.get("db_path") or str(settings.file.with_name(DATABASE_NAME)))
-    settled = {**fields, "db_path": str(database), "network_cidr": str(settings.network)}
+    own = _database(fields.get("db_path", ""), settings.file)
+    settled = {**fields, "db_path": written(database), "network_cidr": str(settings.network)}
     if own == settings.database and settled != fields:
         _write(settings.file, settled)
 
@@ -123,8 +124,8 @@ def _settings(path: Path, contents: ServerFile, given: Mapping[str, str], random
 
     timeout = number("heartbeat_timeout", HEARTBEAT_TIMEOUT_SECONDS)
 
-    own_database = _path(contents.db_path or str(path.with_name(DATABASE_NAME)))
-    database = _path(given["db"]) if given.get("db") else own_database
+    own_database = _database(contents.db_path, path)
+    database = parse_location(given["db"]) if given.get("db") else own_database
     settings = Settings(
         file=path,
         private_key=_identity(path, contents, random),
@@ -151,12 +152,8 @@ def _settings(path: Path, contents: ServerFile, given: Mapping[str, str], random
     return settings
 
 
-def _path(text: str) -> Path:
-    # Resolved, so that a file has one name however it is reached: the lock on a database lies beside it.
-    try:
-        return Path(text).expanduser().resolve()
-    except (RuntimeError, ValueError, OSError) as error:  # no such user, a NUL, links in a circle
-        raise InvalidValue(f"{text!r} is no place for a file: {error}", "see -config and -db") from None
+def _database(written_as: str, file: Path) -> Location:
+    return parse_location(written_as) if written_as else file.with_name(DATABASE_NAME)
 
 
 def _identity(path: Path, contents: ServerFile, random: Callable[[int], bytes]) -> PrivateKey:
@@ -179,7 +176,7 @@ def _first_file(settings: Settings) -> dict[str, Any]:
         "listen_addr": str(settings.listen),
         "network_cidr": str(settings.network),
         **_identity_fields(settings),
-        "db_path": str(settings.database),
+        "db_path": written(settings.database),
     }
 
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from wireguard_mesh.core.liveness import Liveness
 from wireguard_mesh.core.ratelimit import RateLimiter
+from wireguard_mesh.core.registry import Outcome
 from wireguard_mesh.model.errors import Unavailable
 from wireguard_mesh.model.networks import GLOBAL_ID_LENGTH, MeshNetwork
 from wireguard_mesh.server.app import make_app
@@ -26,8 +27,10 @@ from wireguard_mesh.server.legacy import Legacy, find_legacy, take_over
 from wireguard_mesh.server.listening import ListenAddress, bind
 from wireguard_mesh.server.mesh import Mesh
 from wireguard_mesh.server.writer import Writer
+from wireguard_mesh.store.location import Location, PostgresUrl
 from wireguard_mesh.store.lock import DatabaseLock
-from wireguard_mesh.store.store import Birth, Loaded, Store
+from wireguard_mesh.store.reading import Loaded
+from wireguard_mesh.store.store import Birth, Store
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,7 @@ _OTHER_FILES: Final = 100  # descriptors that are no connections: database, logs
 _FEW_CONNECTIONS: Final = 12_000  # for 6,000 agents; below, who runs the server is told of it
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _PRIVATE_FOLDER: Final = 0o700
+_FOLLOW_AGAIN_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class Running:
 
     listen: ListenAddress
     network: MeshNetwork
-    database: Path
+    database: Location
     peers: int
     imported: Path | None
 
@@ -60,13 +64,11 @@ async def run_server(settings: Settings, ready: Callable[[Running], None], clock
     for number in _STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
     async with AsyncExitStack() as stack:
-        legacy = find_legacy(settings.database)
-        database = legacy.database if legacy else settings.database
-        _make_folder(database.parent)
-        stack.enter_context(DatabaseLock(database))
+        legacy, database = _place(settings, stack)
         store = await Store.open(database)
         stack.push_async_callback(store.close)
-        loaded = await store.load(settings.network, _birth(), binding=settings.network_binding)
+        birth = Birth(os.urandom(_EPOCH_LENGTH).hex(), os.urandom(GLOBAL_ID_LENGTH), settings.private_key.public_key)
+        loaded = await store.load(settings.network, birth, binding=settings.network_binding)
         is_imported = legacy is not None and not loaded.snapshot.revision
         if legacy and is_imported:
             loaded = await _import(legacy, store, loaded)
@@ -97,19 +99,30 @@ async def run_server(settings: Settings, ready: Callable[[Running], None], clock
         http = HttpServer(make_app(mesh, settings.private_key, clock), settings.connections_per_source)
         stopper = asyncio.create_task(_stop_when(told_to_stop, writer, http))
         sweeper = asyncio.create_task(_sweep(mesh, settings.cleanup_interval))
+        following = asyncio.create_task(_follow(store, writer))
         writing = asyncio.create_task(writer.run())
         ready(running)
         try:
             await http.serve_on(sockets)
         finally:
             writer.stop()
-            for task in (sweeper, stopper):
+            for task in (sweeper, stopper, following):
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
             await writing
             if not writer.failing:  # else this would fail too, and take its time for it
                 await mesh.flush()
+
+
+async def _follow(store: Store, writer: Writer) -> None:
+    while True:
+        try:
+            return await store.follow(writer.look, writer.lost)
+        except Exception:
+            # A fault of ours: each batch catches up all the same.
+            log.exception("what other servers write is not followed for a moment")
+            await asyncio.sleep(_FOLLOW_AGAIN_SECONDS)
 
 
 async def _sweep(mesh: Mesh, interval: float) -> None:
@@ -122,9 +135,20 @@ async def _sweep(mesh: Mesh, interval: float) -> None:
             log.exception("the sweep for silent peers failed")
 
 
+def _place(settings: Settings, stack: AsyncExitStack) -> tuple[Legacy | None, Location]:
+    location = settings.database
+    if isinstance(location, PostgresUrl):
+        return None, location
+    legacy = find_legacy(location)
+    file = legacy.database if legacy else location
+    _make_folder(file.parent)
+    stack.enter_context(DatabaseLock(file))
+    return legacy, file
+
+
 async def _import(legacy: Legacy, store: Store, loaded: Loaded) -> Loaded:
     changes, heard = take_over(legacy, loaded.snapshot)
-    await store.write(changes, 0.0, heard)
+    await store.commit(loaded.snapshot, lambda base, _now: Outcome(base, changes, ()), 0.0, seen=heard)
     return await store.reload()
 
 
@@ -143,10 +167,6 @@ async def _stop_when(told_to_stop: asyncio.Event, writer: Writer, http: HttpServ
     # First the writer: it wakes the long polls, which are then answered before the connections close.
     writer.stop()
     http.stop()
-
-
-def _birth() -> Birth:
-    return Birth(os.urandom(_EPOCH_LENGTH).hex(), os.urandom(GLOBAL_ID_LENGTH))
 
 
 def _make_folder(folder: Path) -> None:

@@ -105,7 +105,7 @@ def take_over(legacy: Legacy, snapshot: Snapshot) -> tuple[Changes, list[tuple[P
     ):
         if len(set(values)) != len(values):
             raise InvalidValue(f"{legacy.source}: two peers have one {what}", "remove one of them")
-    return Changes(revision, snapshot.purged, added=tuple(records)), heard
+    return Changes(snapshot.sequence + 1, revision, snapshot.purged, added=tuple(records)), heard
 
 
 def _listed(document: Any) -> Any:

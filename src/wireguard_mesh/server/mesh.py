@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Final
 
 from wireguard_mesh.core.changes import changes_since
 from wireguard_mesh.core.damping import Damping
@@ -17,25 +17,24 @@ from wireguard_mesh.core.registry import (
     PEER_ID_RANDOM_LENGTH,
     Heartbeat,
     Leave,
-    MarkOffline,
     Register,
 )
 from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.endpoints import Address, Endpoint
-from wireguard_mesh.model.errors import MeshError, NotFound, Unavailable
+from wireguard_mesh.model.errors import MeshError, NotFound
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import Hostname
 from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
 from wireguard_mesh.server.clock import Clock
 from wireguard_mesh.server.event_log import EventLog
-from wireguard_mesh.server.writer import MAX_BATCH, Writer
+from wireguard_mesh.server.presence import Presence, together
+from wireguard_mesh.server.writer import Writer
 from wireguard_mesh.store.store import Store
 
 log = logging.getLogger(__name__)
 
 MAX_POLLS: Final = 4  # held for one peer; the oldest is answered when one more comes
-FLUSH_SECONDS: Final = 60.0  # how old the database's last_seen may be
 
 
 class Mesh:
@@ -45,17 +44,12 @@ class Mesh:
         self, writer: Writer, liveness: Liveness, registrations: RateLimiter, store: Store, clock: Clock
     ) -> None:
         self._writer = writer
-        self._liveness = liveness
         self._registrations = registrations
-        self._store = store
         self._clock = clock
-        self._flushed = clock.monotonic()
-        self._flush_fails = False
+        self._presence = Presence(writer, liveness, store, clock, self._note_offline)
         self._damping = Damping()
         self._events = EventLog()
         self._online: tuple[Snapshot | None, int] = (None, 0)
-        self._followed = writer.snapshot
-        writer.on_publish.append(self._follow)
         self._polls: dict[PublicKey, list[Callable[[], None]]] = {}
 
     @property
@@ -105,7 +99,7 @@ class Mesh:
         known = self.snapshot.records.get(public_key)
         self._damping.register(known, command, self._clock.monotonic())
         record = await self._writer.submit(command)
-        self._liveness.heard(public_key, self._clock.monotonic(), self._clock.wall())
+        self._presence.heard(public_key)
         if known is None:
             self._events.note("peer joined", record, self._clock.monotonic())
         return record
@@ -119,7 +113,7 @@ class Mesh:
         change = self._damping.heartbeat(record, command, self._clock.monotonic())
         if change is not None:
             await self._write_heartbeat(record, change)
-        self._liveness.heard(command.public_key, self._clock.monotonic(), self._clock.wall())
+        self._presence.heard(command.public_key)
 
     async def _write_held_back(self, change: Heartbeat) -> None:
         try:
@@ -133,7 +127,7 @@ class Mesh:
     async def leave(self, public_key: PublicKey, *, signed: bool) -> None:
         """A peer goes for good. Raises `NotFound`, `NotPermitted`, `Unavailable`."""
         record = await self._writer.submit(Leave(public_key=public_key, signed=signed))
-        self._liveness.forget(public_key)
+        self._presence.forget(public_key)
         self._damping.forget(public_key)
         self._events.note("peer left", record, self._clock.monotonic())
 
@@ -184,12 +178,12 @@ class Mesh:
 
     def last_heard(self, public_key: PublicKey) -> float:
         """When a peer was last heard, in Unix seconds; 0.0 for never."""
-        return self._liveness.last_heard(public_key)
+        return self._presence.last_heard(public_key)
 
     @property
     def heartbeat_timeout(self) -> float:
         """After how many seconds of silence a peer is offline."""
-        return self._liveness.timeout
+        return self._presence.timeout
 
     @property
     def online(self) -> int:
@@ -201,64 +195,20 @@ class Mesh:
     @property
     def can_write(self) -> bool:
         """Whether changes are made durable, as far as is known."""
-        return not (self._writer.failing or self._flush_fails)
+        return not (self._writer.failing or self._presence.failing)
 
     async def sweep(self) -> None:
         """Mark those offline that were silent for too long, and now and then keep when the others were heard."""
         asked = self._clock.monotonic()
-        await _together(self._take_offline(key, asked) for key in self._liveness.overdue(asked))
-        await _together(self._write_held_back(change) for change in self._damping.due(self.snapshot.records, asked))
+        await self._presence.sweep(asked)
+        await together(self._write_held_back(change) for change in self._damping.due(self.snapshot.records, asked))
         self._writer.probe()
         self._events.look(asked)
-        if self._clock.monotonic() - self._flushed >= FLUSH_SECONDS:
-            await self.flush()
-
-    def _follow(self, snapshot: Snapshot) -> None:
-        # Peers come and go without a call to this server, too: after a write that only seemed to fail.
-        before, self._followed = self._followed, snapshot
-        if snapshot.epoch != before.epoch or not snapshot.purged <= before.revision <= snapshot.revision:
-            self._liveness.keep_only(snapshot.records)
-            changed = list(snapshot.records.values())
-        else:
-            for peer_id in snapshot.removed_since(before.revision):
-                gone = before.keys.get(peer_id)
-                if gone is not None and gone not in snapshot.records:
-                    self._liveness.forget(gone)
-            changed = list(snapshot.changed_since(before.revision))
-        online = [record.peer.public_key for record in changed if record.peer.online]
-        self._liveness.watch(online, self._clock.monotonic(), self._clock.wall())
 
     async def flush(self) -> None:
-        """Keep when peers were heard. A failure is said once: the next flush tries all of it again."""
-        self._flushed = self._clock.monotonic()
-        seen = self._liveness.unsaved()
-        try:
-            await self._store.save_last_seen(seen)
-        except Unavailable as error:
-            if not self._flush_fails:
-                log.warning("%s; when peers were last seen is not kept until then", error)
-            self._flush_fails = True
-            return
-        self._flush_fails = False
-        self._liveness.saved(key for key, _ in seen)
+        """Keep when peers were heard."""
+        await self._presence.flush()
 
-    async def _take_offline(self, key: PublicKey, asked: float) -> None:
-        try:
-            record = await self._writer.submit(MarkOffline(public_key=key))
-            if self._liveness.went_offline(key, asked):
-                self._damping.forget(key)
-                self._events.note("peer is offline", record, asked)
-            else:
-                # It was heard while the batch was written.
-                await self._writer.submit(Heartbeat(public_key=key, signed=record.signed))
-        except NotFound:
-            self._liveness.forget(key)
-        except MeshError as error:
-            log.debug("not marked offline, the next sweep tries again: %s", error)
-
-
-async def _together(writes: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """So that they are one batch and one revision, but never more than the writer's queue holds."""
-    waiting = list(writes)
-    for start in range(0, len(waiting), MAX_BATCH):
-        await asyncio.gather(*waiting[start : start + MAX_BATCH])
+    def _note_offline(self, record: Record, asked: float) -> None:
+        self._damping.forget(record.peer.public_key)
+        self._events.note("peer is offline", record, asked)

@@ -1,7 +1,8 @@
 """The one that writes: commands wait in a queue, and all that wait are decided and made durable together.
 
 While one batch is on its way to the disk, the next one gathers: the busier the server, the larger the batches, and no
-timer is needed. Nobody sees a revision before it is durable.
+timer is needed. Nobody sees a revision before it is durable. What other servers on the same database wrote is followed
+before each batch, and when the database tells of it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from wireguard_mesh.core.registry import Command, Outcome, decide
 from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.errors import MeshError, Unavailable
 from wireguard_mesh.server.clock import Clock
+from wireguard_mesh.store.database import Head
 from wireguard_mesh.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ class Writer:
         self._failing = False
         self._said: set[type[Exception]] = set()  # what was logged since a write succeeded
         self._probing = False
+        self._behind = False
         self._batch: list[Waiting] = []  # on its way to the disk
         # Called in the event loop with each new snapshot, when it is durable and in place; must return at once.
         self.on_publish: list[Callable[[Snapshot], None]] = []
@@ -90,20 +93,35 @@ class Writer:
         self._probing = self._failing
         self._work.set()
 
+    def look(self, head: Head | None) -> None:
+        """The database stands at `head` (None: who knows), and can be reached: see what others wrote."""
+        if self._failing:
+            self.probe()
+        elif head != Head(self.snapshot.epoch, self.snapshot.sequence):
+            self._behind = True
+            self._work.set()
+
+    def lost(self, error: Unavailable) -> None:
+        """The database cannot be reached, even if nobody has anything to write now."""
+        self._note_failure(error)
+
     async def run(self) -> None:
         """Write until `stop`, and then what still waits."""
         while self._queue or not self._stopping:
             self._work.clear()
             if not (self._queue or self._probing):
-                await self._work.wait()
+                if self._behind:
+                    await self._catch_up()
+                else:
+                    await self._work.wait()
                 continue
-            self._probing = False
+            self._probing = self._behind = False
             self._batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
             try:
                 await self._carry_out(self._batch)
             except Exception as error:
                 # A fault of ours. Whoever waits must hear of it, and the others must go on being served. It may have
-                # come after the commit: what the database has is looked at before anything else is decided.
+                # come after the commit: the next batch is decided on what the database has.
                 if self._is_new(error):
                     log.exception("a batch of commands failed")
                 self._failing = True
@@ -122,12 +140,13 @@ class Writer:
         self._queue.clear()
 
     async def _carry_out(self, batch: list[Waiting]) -> None:
+        commands = [command for command, _ in batch]
+
+        def decided(base: Snapshot, now: float) -> Outcome:
+            return decide(base, commands, now, self._quarantine)
+
         try:
-            if self._failing:
-                await self._recover()
-            outcome = decide(self.snapshot, [command for command, _ in batch], self._clock.wall(), self._quarantine)
-            if self._failing or not outcome.changes.is_empty:
-                await self._store.write(outcome.changes, self._clock.wall())
+            outcome = await self._store.commit(self.snapshot, decided, self._clock.wall(), always=self._failing)
         except MeshError as error:
             self._note_failure(error)
             is_for_all = isinstance(error, Unavailable)  # else it is for who runs the server: a damaged database
@@ -137,10 +156,19 @@ class Writer:
         self._publish(outcome.snapshot)
         _answer(batch, outcome)
 
-    async def _recover(self) -> None:
-        # A write that failed may have reached the disk all the same; deciding on an older state would be wrong.
-        if await self._store.revision() != self.snapshot.revision:
-            self._publish((await self._store.reload()).snapshot)
+    async def _catch_up(self) -> None:
+        self._behind = False
+        try:
+            snapshot = await self._store.catch_up(self.snapshot)
+        except MeshError as error:
+            self._note_failure(error)
+        except Exception as error:
+            # A fault of ours, which must not end the writer.
+            if self._is_new(error):
+                log.exception("what other servers wrote could not be read")
+            self._failing = True
+        else:
+            self._publish(snapshot)
 
     def _publish(self, snapshot: Snapshot) -> None:
         before, self.snapshot = self.snapshot, snapshot

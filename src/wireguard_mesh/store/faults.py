@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -28,7 +27,7 @@ class Damaged(InvalidValue):
 
 
 @contextmanager
-def understood(database: Path, what: str) -> Iterator[None]:
+def understood(database: str, what: str) -> Iterator[None]:
     """Raise `Damaged` if `what` of the database cannot be what it is said to be."""
     try:
         yield
@@ -38,13 +37,27 @@ def understood(database: Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Raise `StorageFull` or `Unavailable` for whatever the database raises while it does `what`."""
+def translated(
+    what: str,
+    hint: str = "look at the disk and the rights of the database",
+    faults: tuple[type[Exception], ...] = (),
+) -> Iterator[None]:
+    """Raise `StorageFull` or `Unavailable`, with `hint`, for whatever the database raises while it does `what`.
+
+    `faults` are the driver's own errors, besides SQLAlchemy's.
+    """
+    known: tuple[type[Exception], ...] = (SQLAlchemyError, OSError, *faults)
     try:
         yield
-    except (SQLAlchemyError, OSError) as error:
-        # The driver's own words, without SQLAlchemy's: those repeat the statement and its values.
-        cause = str(getattr(error, "orig", None) or error).partition("\n")[0]
+    except known as error:
+        cause = words_of(error)
         if any(word in cause.lower() for word in _FULL):
             raise StorageFull(f"cannot {what}: {cause}", "make room on the disk of the database") from error
-        raise Unavailable(f"cannot {what}: {cause}", "look at the disk and the rights of the database") from error
+        raise Unavailable(f"cannot {what}: {cause}", hint) from error
+
+
+def words_of(error: BaseException) -> str:
+    """The driver's own words, without SQLAlchemy's: those repeat the statement and its values."""
+    orig = getattr(error, "orig", None) or error
+    words = str(orig.__cause__ or orig).partition("\n")[0]
+    return words or ("it did not answer in time" if isinstance(error, TimeoutError) else type(error).__name__)

@@ -9,11 +9,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, event
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy import URL, Connection, Float, bindparam, event
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from wireguard_mesh.model.errors import Conflict, Unavailable
+from wireguard_mesh.store.database import Changed, Head, Lost
 
 _BUSY_SECONDS: Final = 2.0  # nobody else is to hold the database; at the end no longer can be waited
 _PRIVATE: Final = 0o600
@@ -23,6 +24,44 @@ _PRAGMAS: Final = (
     f"PRAGMA busy_timeout={int(_BUSY_SECONDS * 1000)}",
     "PRAGMA foreign_keys=ON",
 )
+
+
+class SqliteDatabase:
+    """A file, of one server: whoever opens it holds its `DatabaseLock`."""
+
+    shared = False
+    hint = "look at the disk and the rights of the database"
+    faults: tuple[type[Exception], ...] = ()
+    clock = bindparam("wall", type_=Float())
+    term = 1
+
+    def __init__(self, path: Path) -> None:
+        """Raises `Conflict` for another program's database, `Unavailable` for a place that cannot be written."""
+        refuse_foreign(path)
+        self._path = path
+        self.name = str(path)
+        self.writing = self.reading = engine(path)
+        self._file = file_of(path)
+
+    def check(self) -> None:
+        """Raise `Unavailable` if the file is not the one that was opened."""
+        # SQLite would go on writing into a file that nobody finds any more.
+        if file_of(self._path) != self._file:
+            raise Unavailable(
+                f"the database {self._path} was removed or replaced", "restart the server with the right one in place"
+            )
+
+    def refuse_foreign(self, connection: Connection) -> None:
+        """Done already, without writing a byte."""
+
+    async def lock(self, connection: AsyncConnection) -> None:
+        """Each of its transactions begins with SQLite's own lock."""
+
+    async def announce(self, connection: AsyncConnection, head: Head) -> None:
+        """There is nobody to tell."""
+
+    async def follow(self, changed: Changed, lost: Lost) -> None:
+        """Nobody else writes."""
 
 
 def engine(path: Path) -> AsyncEngine:

@@ -1,221 +1,236 @@
-"""The database: the mesh is read whole at the start, and from then on only written."""
+"""The database: the mesh is read whole at the start, and from then on only what others wrote.
+
+A batch is one transaction: lock, catch up with what other servers wrote, decide, write, tell the others, commit. A
+write whose acknowledgement was lost is found by the next one in the same way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network
+from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from wireguard_mesh.core.ipam import Lease
-from wireguard_mesh.core.snapshot import Changes, Snapshot
-from wireguard_mesh.model.errors import Conflict, Unavailable
+from wireguard_mesh.core.catch_up import can_catch_up, catch_up
+from wireguard_mesh.core.registry import Outcome
+from wireguard_mesh.core.snapshot import Snapshot
+from wireguard_mesh.model.errors import Conflict
 from wireguard_mesh.model.keys import PublicKey
-from wireguard_mesh.model.names import PeerId
-from wireguard_mesh.model.networks import MeshNetwork, ula_prefix
-from wireguard_mesh.store import sqlite
-from wireguard_mesh.store.faults import translated, understood
+from wireguard_mesh.store.database import Changed, Database, Head, Lost, open_database
+from wireguard_mesh.store.faults import Damaged, translated, understood
+from wireguard_mesh.store.location import Location
 from wireguard_mesh.store.migrate import migrate
-from wireguard_mesh.store.rows import peer_row, record_of
-from wireguard_mesh.store.tables import mesh, peers, quarantine, tombstones
+from wireguard_mesh.store.reading import Loaded, read_news, read_whole, select_head
+from wireguard_mesh.store.tables import peers
+from wireguard_mesh.store.writing import (
+    change_network,
+    create_mesh,
+    delete_whole,
+    write_changes,
+    write_identity,
+    write_last_seen,
+    write_whole,
+)
 
-_MESH_ID = 1
+_FLUSHED_AT_ONCE: Final = 2_000  # peers, while other servers wait
+
+Decide = Callable[[Snapshot, float], Outcome]
 
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """What a database is made with: a random name for its revisions, and 5 random bytes for its IPv6 range."""
+    """What a database is made with: a random name for its revisions, 5 random bytes for its IPv6 range, and the public
+    key of its server, which it remembers."""
 
     epoch: str
     global_id: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What a database holds: the mesh, and when each peer was last heard (Unix seconds)."""
-
-    snapshot: Snapshot
-    last_seen: dict[PublicKey, float]
+    server_public_key: PublicKey
 
 
 class Store:
-    """One database. The caller holds its `DatabaseLock`; only one coroutine at a time may write."""
+    """One database. For a file, the caller holds its `DatabaseLock`."""
 
-    def __init__(self, engine: AsyncEngine, path: Path) -> None:
-        self._engine = engine
-        self._path = path
-        self._file = sqlite.file_of(path)
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._head = select_head(database.clock)
 
     @classmethod
-    async def open(cls, path: Path) -> Store:
-        """Open the SQLite database at `path`, made if there is none, and bring it to this program's version.
+    async def open(cls, location: Location) -> Store:
+        """Open a database, made if it is a file and there is none, and bring it to this program's version.
 
         Raises `Conflict` if it is of a newer version or another program's, `Unavailable` if it cannot be read or
         written.
         """
-        sqlite.refuse_foreign(path)
-        store = cls(sqlite.engine(path), path)
+        store = cls(open_database(location))
         try:
-            with translated(f"open the database {path}"):
-                async with store._engine.begin() as connection:
-                    await connection.run_sync(migrate)
+            async with store._transaction(f"open the database {location}") as connection:
+                await connection.run_sync(store._database.refuse_foreign)
+                await connection.run_sync(migrate)
         except BaseException:
             await store.close()
             raise
         return store
 
+    @property
+    def shared(self) -> bool:
+        """Whether other servers may write, too."""
+        return self._database.shared
+
+    @property
+    def term(self) -> int:
+        """Not 0 as long as this server is to look for silent peers; another number each time it becomes the one."""
+        return self._database.term
+
     async def load(self, network: IPv4Network, birth: Birth, *, binding: bool = True) -> Loaded:
         """The mesh as it stands; made with `network` and `birth` in an empty database.
 
         `binding`: a database of another network is changed to this one if it has no peers, and else refused with
-        `Conflict`; without it the database's own counts.
+        `Conflict`; without it the database's own counts. `Conflict` also for a shared database of a server with
+        another key: clients know a mesh by its key.
         """
-        with translated("read the database"):
-            async with self._engine.begin() as connection:
-                row = (await connection.execute(select(mesh))).mappings().one_or_none()
-                if row is None:
-                    await _create_mesh(connection, network, birth)
-                elif binding and str(network) != row["ipv4_network"]:
-                    await _change_network(connection, row["ipv4_network"], network, birth)
+        async with self._transaction("read the database") as connection:
+            row = await self._row(connection, 0.0)
+            if row is None:
+                await create_mesh(connection, network, birth.epoch, birth.global_id)
+                row = await self._row(connection, 0.0)
+            elif binding and str(network) != row.ipv4_network:
+                await _refuse_peers(connection, row.ipv4_network, network)
+                await change_network(connection, network, birth.epoch)
+                await self._database.announce(connection, Head(birth.epoch, row.sequence + 1))
+            await self._identify(connection, row.server_public_key, birth.server_public_key)
         return await self.reload()
 
     async def reload(self) -> Loaded:
-        """The mesh as the database has it. Raises `Damaged`, `Unavailable`."""
-        with translated("read the database"):
-            async with self._engine.connect() as connection:
-                row = (await connection.execute(select(mesh))).mappings().one()
-                rows = (await connection.execute(select(peers))).all()
-                graves = (await connection.execute(select(tombstones))).all()
-                leases = (await connection.execute(select(quarantine))).all()
-        with understood(self._path, "the mesh"):
-            network = MeshNetwork.within(IPv4Network(row["ipv4_network"]), IPv6Network(row["ipv6_prefix"]))
-        records = []
-        for peer in rows:
-            with understood(self._path, f"peer {peer.id}"):
-                records.append(record_of(peer, network))
-        with understood(self._path, "the addresses"):
-            snapshot = Snapshot.of(
-                epoch=row["epoch"],
-                network=network,
-                revision=row["revision"],
-                purged=row["purged"],
-                records=records,
-                tombstones={PeerId(grave.id): grave.revision for grave in graves},
-                leases=[Lease(lease.number, PublicKey.from_base64(lease.public_key), lease.until) for lease in leases],
-            )
-        seen = {record.peer.public_key: peer.last_seen for record, peer in zip(records, rows, strict=True)}
-        return Loaded(snapshot, seen)
+        """All that the database has, as it is at one moment: what `fill` takes. Raises `Damaged`, `Unavailable`."""
+        async with self._reading() as connection:
+            return await read_whole(connection, self._there(await self._row(connection, 0.0)), self._database.name)
 
-    async def revision(self) -> int:
-        """The revision that the database has: after a failed write, whether it was one. Raises `Unavailable`."""
-        self._check_place()
-        with translated("read the database"):
-            async with self._engine.connect() as connection:
-                found: int = (await connection.execute(select(mesh.c.revision))).scalar_one()
-                return found
+    async def fill(self, whole: Loaded, epoch: str | None = None) -> None:
+        """Write all that a database has (`reload` of another one) into this one, which has no mesh yet; all or nothing.
 
-    async def write(self, changes: Changes, heard: float, seen: Iterable[tuple[PublicKey, float]] = ()) -> None:
-        """Make a batch durable: all of it or nothing. New peers were last seen at `heard`, or as `seen` has it.
-
-        Raises `StorageFull` or `Unavailable`.
+        `epoch`: a new one for a restored backup, so that no client takes its revisions for those that it knows.
+        Raises `Conflict` if there is a mesh, `Unavailable`.
         """
-        self._check_place()
-        with translated("write to the database"):
-            async with self._engine.begin() as connection:
-                await _write(connection, changes, heard)
-                await _write_last_seen(connection, seen)
+        snapshot = whole.snapshot if epoch is None else replace(whole.snapshot, epoch=epoch)
+        identity = whole.server_public_key.to_base64() if whole.server_public_key else ""
+        async with self._transaction("write to the database") as connection:
+            if await self._row(connection, 0.0) is not None:
+                raise Conflict(f"the database {self._database.name} is not empty", "name another one")
+            await write_whole(connection, snapshot, whole.last_seen, identity)
+            await self._database.announce(connection, Head(snapshot.epoch, snapshot.sequence))
 
-    async def save_last_seen(self, seen: Iterable[tuple[PublicKey, float]]) -> None:
-        """Keep when peers were last heard. Raises `StorageFull` or `Unavailable`."""
-        self._check_place()
-        with translated("write to the database"):
-            async with self._engine.begin() as connection:
-                await _write_last_seen(connection, seen)
+    async def clear(self) -> None:
+        """Take everything out of the database, so that `fill` can be used. Raises `Unavailable`."""
+        async with self._transaction("write to the database") as connection:
+            await delete_whole(connection)
 
-    def _check_place(self) -> None:
-        # SQLite would go on writing into a file that nobody finds any more.
-        if sqlite.file_of(self._path) != self._file:
-            raise Unavailable(
-                f"the database {self._path} was removed or replaced", "restart the server with the right one in place"
-            )
+    async def commit(
+        self,
+        base: Snapshot,
+        decide: Decide,
+        wall: float,
+        *,
+        always: bool = False,
+        seen: Sequence[tuple[PublicKey, float]] = (),
+    ) -> Outcome:
+        """Decide a batch on what the database has now, and make it durable: all of it or nothing.
+
+        `decide` gets `base`, or what followed it, and the time by the database's clock. `wall`: the time by ours.
+        `always`: write also if nothing changes, to see whether that succeeds. `seen` as for `last_seen` of `Loaded`.
+        Raises `StorageFull`, `Unavailable`, `Damaged`; the batch may be durable all the same: the next `commit` or
+        `catch_up` shows it.
+        """
+        async with self._transaction("write to the database") as connection:
+            row = self._there(await self._row(connection, wall))
+            outcome = decide(await self._caught_up(connection, row, base), row.now)
+            if always or not outcome.changes.is_empty:
+                await write_changes(connection, outcome.changes, row.now)
+                await write_last_seen(connection, seen)
+            if not outcome.changes.is_empty:
+                await self._database.announce(connection, Head(outcome.snapshot.epoch, outcome.changes.sequence))
+        return outcome
+
+    async def catch_up(self, base: Snapshot) -> Snapshot:
+        """What the database has now; `base` itself if nothing was written since. Raises `Damaged`, `Unavailable`."""
+        async with self._reading() as connection:
+            return await self._caught_up(connection, self._there(await self._row(connection, 0.0)), base)
+
+    async def save_last_seen(self, seen: Sequence[tuple[PublicKey, float]], wall: float) -> None:
+        """Keep when peers were last heard, by our clock, which says `wall` now. Raises `StorageFull`, `Unavailable`."""
+        for start in range(0, len(seen), _FLUSHED_AT_ONCE):
+            async with self._transaction("write to the database") as connection:
+                ahead = self._there(await self._row(connection, wall)).now - wall
+                chunk = seen[start : start + _FLUSHED_AT_ONCE]
+                await write_last_seen(connection, [(key, moment + ahead) for key, moment in chunk])
+
+    async def silences(self, wall: float) -> dict[PublicKey, float]:
+        """For how many seconds each peer was not heard by any server, as far as they kept it. Raises `Unavailable`."""
+        silence = self._database.clock - peers.c.last_seen
+        async with self._reading() as connection:
+            rows = await connection.execute(select(peers.c.public_key, silence.label("silence")), {"wall": wall})
+        with understood(self._database.name, "the peers"):
+            return {PublicKey.from_base64(row.public_key): row.silence for row in rows}
+
+    async def follow(self, changed: Changed, lost: Lost) -> None:
+        """Call `changed` whenever another server may have written, and `lost`; returns only if nobody else can."""
+        await self._database.follow(changed, lost)
 
     async def close(self) -> None:
-        """Let go of the file."""
-        await self._engine.dispose()
+        """Let go of the file, or of all connections."""
+        await self._database.writing.dispose()
+
+    @asynccontextmanager
+    async def _transaction(self, what: str) -> AsyncIterator[AsyncConnection]:
+        self._database.check()
+        with translated(what, self._database.hint, self._database.faults):
+            async with self._database.writing.begin() as connection:
+                await self._database.lock(connection)
+                yield connection
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        self._database.check()
+        with translated("read the database", self._database.hint, self._database.faults):
+            async with self._database.reading.connect() as connection:
+                yield connection
+
+    async def _row(self, connection: AsyncConnection, wall: float) -> Any:
+        return (await connection.execute(self._head, {"wall": wall})).one_or_none()
+
+    def _there(self, row: Any) -> Any:
+        if row is None:
+            raise Damaged(f"the database {self._database.name} has no mesh any more", "restore a backup")
+        return row
+
+    async def _caught_up(self, connection: AsyncConnection, row: Any, base: Snapshot) -> Snapshot:
+        if (row.epoch, row.sequence) == (base.epoch, base.sequence):
+            return base
+        name = self._database.name
+        if not can_catch_up(base, row.epoch, row.sequence, row.purged):
+            return (await read_whole(connection, row, name)).snapshot
+        news = await read_news(connection, row, base, name)
+        with understood(name, "the addresses"):
+            return catch_up(base, news)
+
+    async def _identify(self, connection: AsyncConnection, known: str, ours: PublicKey) -> None:
+        if known == ours.to_base64():
+            return
+        if known and self._database.shared:
+            raise Conflict(
+                f"the database {self._database.name} belongs to a server with the public key {known}",
+                "all servers of a database have one key: copy server.json of the first one here",
+            )
+        await write_identity(connection, ours)
 
 
-async def _write_last_seen(connection: AsyncConnection, seen: Iterable[tuple[PublicKey, float]]) -> None:
-    rows = [{"key": key.to_base64(), "seen": wall} for key, wall in seen]
-    if rows:
-        await connection.execute(_UPDATE_LAST_SEEN, rows)
-
-
-async def _create_mesh(connection: AsyncConnection, network: IPv4Network, birth: Birth) -> None:
-    row = {
-        "id": _MESH_ID,
-        "epoch": birth.epoch,
-        "revision": 0,
-        "purged": 0,
-        "ipv4_network": str(network),
-        "ipv6_prefix": str(ula_prefix(birth.global_id)),
-    }
-    await connection.execute(insert(mesh).values(row))
-
-
-async def _change_network(connection: AsyncConnection, standing: str, wanted: IPv4Network, birth: Birth) -> None:
+async def _refuse_peers(connection: AsyncConnection, standing: str, wanted: IPv4Network) -> None:
     count = (await connection.execute(select(func.count()).select_from(peers))).scalar_one()
     if count:
         raise Conflict(
             f"the {count} peers of this database have addresses of {standing}, not of {wanted}",
             f"start with -network {standing}, or with another database by -db (all clients then register anew)",
         )
-    await connection.execute(delete(quarantine))
-    await connection.execute(update(mesh).values(ipv4_network=str(wanted), epoch=birth.epoch))
-
-
-async def _write(connection: AsyncConnection, changes: Changes, heard: float) -> None:
-    # Removals first: a number or a key may pass from one row to another within a batch.
-    if changes.removed:
-        await connection.execute(_DELETE_PEER, [{"gone": peer_id} for peer_id in changes.removed])
-    if changes.released or changes.quarantined:
-        numbers = [*changes.released, *(lease.number for lease in changes.quarantined)]
-        await connection.execute(_DELETE_LEASE, [{"gone": number} for number in numbers])
-    if changes.quarantined:
-        rows = [
-            {"number": lease.number, "public_key": lease.public_key.to_base64(), "until": lease.until}
-            for lease in changes.quarantined
-        ]
-        await connection.execute(insert(quarantine), rows)
-    if changes.added:
-        added = [{**peer_row(record), "last_seen": heard} for record in changes.added]
-        await connection.execute(insert(peers), added)
-    if changes.changed:
-        await connection.execute(_UPDATE_PEER, [_named(peer_row(record)) for record in changes.changed])
-    if changes.purge:
-        await connection.execute(delete(tombstones).where(tombstones.c.revision <= changes.purged))
-    if changes.tombstones:
-        graves = [{"id": peer_id, "revision": revision} for peer_id, revision in changes.tombstones]
-        await connection.execute(insert(tombstones), graves)
-    await connection.execute(update(mesh).values(revision=changes.revision, purged=changes.purged))
-
-
-# SQLAlchemy keeps plain column names for itself in an UPDATE of many rows.
-_PREFIX = "new_"
-_CHANGING = ("hostname", "os", "endpoints", "exit_node", "online", "signed", "version", "revision")
-_UPDATE_LAST_SEEN = update(peers).where(peers.c.public_key == bindparam("key")).values(last_seen=bindparam("seen"))
-# Row by row: one statement takes 32,766 values at most, and more addresses can be released at once.
-_DELETE_PEER = delete(peers).where(peers.c.id == bindparam("gone"))
-_DELETE_LEASE = delete(quarantine).where(quarantine.c.number == bindparam("gone"))
-_UPDATE_PEER = (
-    update(peers)
-    .where(peers.c.id == bindparam(f"{_PREFIX}id"))
-    .values({name: bindparam(_PREFIX + name) for name in _CHANGING})
-)
-
-
-def _named(row: dict[str, Any]) -> dict[str, Any]:
-    return {_PREFIX + name: row[name] for name in ("id", *_CHANGING)}

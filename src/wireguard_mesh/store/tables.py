@@ -1,6 +1,8 @@
 """The tables. What a query needs is a column; what is only kept and shown again is text.
 
-Addresses are not stored but host numbers, of which the network makes addresses. Times are Unix seconds.
+Addresses are not stored but host numbers, of which the network makes addresses. Times are Unix seconds. Each batch that
+is written has a number, its sequence, which is on all rows that it wrote: servers that share a database find by it what
+others did.
 """
 
 from __future__ import annotations
@@ -11,16 +13,20 @@ from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, MetaData, St
 
 metadata: Final = MetaData()
 
+NOBODY: Final = ""  # a number in `quarantine` that is in quarantine no more
+
 # One row.
 mesh: Final = Table(
     "mesh",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("epoch", String(64), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("purged", BigInteger, nullable=False),
     Column("ipv4_network", String(18), nullable=False),
     Column("ipv6_prefix", String(43), nullable=False),
+    Column("server_public_key", String(44), nullable=False),  # "" if it is not known yet
 )
 
 peers: Final = Table(
@@ -39,6 +45,7 @@ peers: Final = Table(
     Column("revision", BigInteger, nullable=False),
     Column("created", Float, nullable=False),
     Column("last_seen", Float, nullable=False),
+    Column("sequence", BigInteger, nullable=False, index=True),
 )
 
 tombstones: Final = Table(
@@ -46,6 +53,7 @@ tombstones: Final = Table(
     metadata,
     Column("id", String(32), primary_key=True),
     Column("revision", BigInteger, nullable=False, index=True),
+    Column("sequence", BigInteger, nullable=False, index=True),
 )
 
 quarantine: Final = Table(
@@ -54,4 +62,5 @@ quarantine: Final = Table(
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("public_key", String(44), nullable=False),
     Column("until", Float, nullable=False),
+    Column("sequence", BigInteger, nullable=False, index=True),
 )

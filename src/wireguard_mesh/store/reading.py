@@ -1,0 +1,93 @@
+"""What a database holds: all of it, or what was written after a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, Table, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from wireguard_mesh.core.catch_up import News
+from wireguard_mesh.core.ipam import Lease
+from wireguard_mesh.core.snapshot import Record, Snapshot
+from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.model.names import PeerId
+from wireguard_mesh.model.networks import MeshNetwork
+from wireguard_mesh.store.faults import understood
+from wireguard_mesh.store.rows import record_of
+from wireguard_mesh.store.tables import NOBODY, mesh, peers, quarantine, tombstones
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a database holds: the mesh, and when each peer was last heard (Unix seconds, by the database's clock)."""
+
+    snapshot: Snapshot
+    last_seen: dict[PublicKey, float]
+    server_public_key: PublicKey | None
+
+
+def select_head(clock: ColumnElement[float]) -> Select[Any]:
+    """The mesh's one row, and the time by the database's clock as `now`."""
+    return select(mesh, clock.label("now"))
+
+
+async def read_whole(connection: AsyncConnection, row: Any, name: str) -> Loaded:
+    """All, in a transaction that sees one state; `row` is the mesh's. Raises `Damaged`, with `name`."""
+    rows = (await connection.execute(select(peers))).all()
+    graves = (await connection.execute(select(tombstones))).all()
+    leases = (await connection.execute(select(quarantine).where(quarantine.c.public_key != NOBODY))).all()
+    with understood(name, "the mesh"):
+        network = MeshNetwork.within(IPv4Network(row.ipv4_network), IPv6Network(row.ipv6_prefix))
+        identity = PublicKey.from_base64(row.server_public_key) if row.server_public_key else None
+    records = _records(rows, network, name)
+    with understood(name, "the addresses"):
+        snapshot = Snapshot.of(
+            epoch=row.epoch,
+            network=network,
+            sequence=row.sequence,
+            revision=row.revision,
+            purged=row.purged,
+            records=records,
+            tombstones={PeerId(grave.id): grave.revision for grave in graves},
+            leases=[_lease(lease) for lease in leases],
+        )
+    seen = {record.peer.public_key: peer.last_seen for record, peer in zip(records, rows, strict=True)}
+    return Loaded(snapshot, seen, identity)
+
+
+async def read_news(connection: AsyncConnection, row: Any, snapshot: Snapshot, name: str) -> News:
+    """What was written after the snapshot, in a transaction that sees one state. Raises `Damaged`, with `name`."""
+    rows = await _after(connection, peers, snapshot.sequence)
+    graves = await _after(connection, tombstones, snapshot.sequence)
+    leases = await _after(connection, quarantine, snapshot.sequence)
+    with understood(name, "the addresses"):
+        return News(
+            epoch=row.epoch,
+            sequence=row.sequence,
+            revision=row.revision,
+            purged=row.purged,
+            records=tuple(_records(rows, snapshot.network, name)),
+            tombstones=tuple((PeerId(grave.id), grave.revision) for grave in graves),
+            leases=tuple(_lease(lease) for lease in leases if lease.public_key != NOBODY),
+            released=tuple(lease.number for lease in leases if lease.public_key == NOBODY),
+        )
+
+
+async def _after(connection: AsyncConnection, table: Table, sequence: int) -> Sequence[Row[Any]]:
+    return (await connection.execute(select(table).where(table.c.sequence > sequence))).all()
+
+
+def _records(rows: Iterable[Any], network: MeshNetwork, name: str) -> list[Record]:
+    records = []
+    for row in rows:
+        with understood(name, f"peer {row.id}"):
+            records.append(record_of(row, network))
+    return records
+
+
+def _lease(row: Any) -> Lease:
+    return Lease(row.number, PublicKey.from_base64(row.public_key), row.until)
