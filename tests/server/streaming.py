@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,10 +14,11 @@ from tests.server.conftest import Server
 from wireguard_mesh.core.following import MapReceiver
 from wireguard_mesh.core.netmap import apply
 from wireguard_mesh.model.peers import MapVersion, NetworkMap
-from wireguard_mesh.protocol.api import MapUpdate
+from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
 from wireguard_mesh.protocol.events import EventParser
 from wireguard_mesh.server.http_server import HttpServer
 from wireguard_mesh.server.listening import ListenAddress, bind
+from wireguard_mesh.server.streams import Hub
 
 TARGET = "/v1/map/stream"
 _DEADLINE = 10.0
@@ -55,7 +57,8 @@ class Reader:
             update = self._receiver.take(event)
             if update is not None:
                 self.updates.append(update)
-                self.map = apply(self.map, update, public_key(self.seed))
+                if self.map is not None or update.kind is UpdateKind.SNAPSHOT:
+                    self.map = apply(self.map, update, public_key(self.seed))
         return text
 
     @property
@@ -104,15 +107,34 @@ class Streaming:
     server: Server
     http: HttpServer
     port: int
+    buffer: int
     readers: list[Reader] = field(default_factory=list)
 
     @property
     def version(self) -> MapVersion:
         return MapVersion(self.server.mesh.snapshot.epoch, self.server.mesh.snapshot.revision)
 
-    async def ask(self, data: bytes, seed: int = 0, limit: int = 1 << 16) -> Reader:
+    @property
+    def hub(self) -> Hub:
+        """Who keeps the streams."""
+        hub = getattr(self.server.writer.on_publish[-1], "__self__", None)
+        assert isinstance(hub, Hub)
+        return hub
+
+    def tick(self) -> None:
+        """Let the hub look at the next part of its streams now."""
+        assert self.hub._tick_timer is not None
+        self.hub._tick_timer.cancel()
+        self.hub._tick()
+
+    async def ask(self, data: bytes, seed: int = 0) -> Reader:
         """Send `data` on a connection of its own, and read the head of the answer."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=limit)
+        connection = socket.socket()
+        if self.buffer:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.buffer)
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self.port))
+        reader, writer = await asyncio.open_connection(sock=connection, limit=self.buffer or 1 << 16)
         writer.write(data)
         async with asyncio.timeout(_DEADLINE):
             first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
@@ -138,12 +160,14 @@ class Streaming:
 
 
 @asynccontextmanager
-async def streaming(server: Server) -> AsyncIterator[Streaming]:
-    """Serve the application of `server` on loopback."""
+async def streaming(server: Server, buffer: int = 0) -> AsyncIterator[Streaming]:
+    """Serve the application of `server` on loopback. `buffer`: bytes under way on a connection; 0 is as usual."""
     sockets = bind(ListenAddress("127.0.0.1", 0))
+    for listener in sockets if buffer else []:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
     http = HttpServer(server.app)
     done = asyncio.create_task(http.serve_on(sockets))
-    served = Streaming(server, http, sockets[0].getsockname()[1])
+    served = Streaming(server, http, sockets[0].getsockname()[1], buffer)
     yield served
     for reader in served.readers:
         reader.close()
