@@ -51,7 +51,7 @@ class Calls:
 
     async def _take(self) -> "_Connection":
         if self._free:
-            return self._free.popleft()
+            return self._free.pop()  # the one used last: when there is little to do, few are kept open
         waiting = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         connection: _Connection = await waiting

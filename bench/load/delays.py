@@ -5,13 +5,12 @@ the step, and afterwards a change's delays are read from the histograms of the s
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import PeerId
-from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
 
 TICKS: Final = 10_000  # a second: how finely times are kept
 
@@ -67,33 +66,17 @@ class Watch:
         """Look out for nothing any more."""
         self._awaited.clear()
 
-    def steps(self, updates: Iterable[MapUpdate]) -> Arrivals | None:
-        """Where those who take these steps at once are to be noted; None if nothing in them is looked out for.
-
-        A whole map is no news of a change.
-        """
+    def step(self, marks: Iterable[Mark]) -> Arrivals | None:
+        """Where those who take this step are to be noted; None if nothing in it is looked out for."""
         if not self._awaited:
             return None
-        changes = [
-            self._awaited[mark]
-            for update in updates
-            if update.kind is not UpdateKind.SNAPSHOT
-            for mark in _marks(update)
-            if mark in self._awaited
-        ]
+        changes = [self._awaited[mark] for mark in marks if mark in self._awaited]
         if not changes:
             return None
         arrivals = Arrivals()
         for change in changes:
             change.steps.append(arrivals)
         return arrivals
-
-
-def _marks(update: MapUpdate) -> Iterator[Mark]:
-    yield from update.remove
-    for peer in update.upsert:
-        if peer.endpoints:
-            yield peer.public_key, str(peer.endpoints[0])
 
 
 @dataclass(frozen=True, slots=True)

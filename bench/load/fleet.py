@@ -22,7 +22,7 @@ from wireguard_mesh.protocol import api
 T = TypeVar("T")
 R = TypeVar("R")
 
-CONNECTIONS: Final = 16  # for all short requests to one server
+CONNECTIONS: Final = 256  # to one server, for short requests at once; only as many as needed are open
 REGISTERING: Final = 64  # at once
 CONNECTING: Final = 256  # streams at once that are not current yet
 _TICK: Final = 0.1  # seconds: how evenly heartbeats are spread

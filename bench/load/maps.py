@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
-from bench.load.delays import Arrivals, Watch
-from wireguard_mesh.core.following import MapReceiver
+import msgspec
+
+from bench.load.delays import Arrivals, Mark, Watch
 from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.names import PeerId
-from wireguard_mesh.model.peers import MapVersion, Peer
+from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.protocol import events
-from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
+from wireguard_mesh.protocol.api import MapUpdate
 from wireguard_mesh.protocol.codec import encode
 from wireguard_mesh.protocol.events import Event, EventParser
 
 _BUCKETS: Final = 256  # copied on a change is one of them: some 40 records of 10,000
+_KEPT_TEXTS: Final = 256  # some 100 kB each if they are of a large map, which has 40 of them at 10,000 records
 _DIGEST_SIZE: Final = 16
 _MODULUS: Final = 1 << (8 * _DIGEST_SIZE)
 _END_OF_EVENT: Final = b"\n\n"
@@ -44,29 +47,28 @@ class Records:
         self._total = total
         self.count = count
 
-    def changed(self, remove: Iterable[PeerId], upsert: Iterable[Peer]) -> Records:
-        """Without those removed, and then with the others in place of what has their ids."""
-        buckets = list(self._buckets)
+    def removed(self, ids: Iterable[PeerId]) -> Records:
+        """Without those that have these ids; others may be among them."""
+        buckets, total, count = list(self._buckets), self._total, self.count
         fresh: set[int] = set()
-        total, count = self._total, self.count
-
-        def bucket(peer_id: PeerId) -> dict[PeerId, int]:
-            index = hash(peer_id) % _BUCKETS
-            if index not in fresh:
-                fresh.add(index)
-                buckets[index] = buckets[index].copy()
-            return buckets[index]
-
-        for peer_id in remove:
-            gone = bucket(peer_id).pop(peer_id, None)
+        for peer_id in ids:
+            gone = _own(buckets, fresh, peer_id).pop(peer_id, None)
             if gone is not None:
                 total, count = total - gone, count - 1
-        for peer in upsert:
-            records = bucket(peer.id)
-            before = records.get(peer.id)
-            after = records[peer.id] = _digest(encode(peer))
-            total += after - (before or 0)
-            count += before is None
+        return Records(tuple(buckets), total % _MODULUS, count)
+
+    def upserted(self, digests: Mapping[PeerId, int]) -> Records:
+        """With these, in place of what has their ids."""
+        buckets, total, count = list(self._buckets), self._total, self.count
+        fresh: set[int] = set()
+        for peer_id, digest in digests.items():
+            records = _own(buckets, fresh, peer_id)
+            before = records.get(peer_id)
+            records[peer_id] = digest
+            if before is None:
+                total, count = total + digest, count + 1
+            else:
+                total += digest - before
         return Records(tuple(buckets), total % _MODULUS, count)
 
     @property
@@ -75,7 +77,64 @@ class Records:
         return f"{self.count}-{self._total:032x}"
 
 
+def _own(buckets: list[dict[PeerId, int]], fresh: set[int], peer_id: PeerId) -> dict[PeerId, int]:
+    """The bucket of an id, which is copied the first time."""
+    index = hash(peer_id) % _BUCKETS
+    if index not in fresh:
+        fresh.add(index)
+        buckets[index] = buckets[index].copy()
+    return buckets[index]
+
+
 _NO_RECORDS: Final = Records(tuple({} for _ in range(_BUCKETS)), 0, 0)
+
+
+class Said(msgspec.Struct, frozen=True):
+    """One event, as far as it matters here: a `current` has a version, an `upsert` digests, a `remove` ids."""
+
+    event: Event
+    version: MapVersion | None = None
+    digests: dict[PeerId, int] = {}
+    ids: tuple[PeerId, ...] = ()
+
+    @property
+    def marks(self) -> Iterator[Mark]:
+        """By what the changes in it are known."""
+        yield from self.ids
+        if self.digests:
+            for peer in events.upsert_data.decode(self.event.data):
+                if peer.endpoints:
+                    yield peer.public_key, str(peer.endpoints[0])
+
+
+def _said(event: Event) -> Said:
+    match event.name:
+        case events.CURRENT:
+            return Said(event, version=MapVersion.parse(event.id))
+        case events.UPSERT:
+            peers = events.upsert_data.decode(event.data)
+            return Said(event, digests={peer.id: _digest(encode(peer)) for peer in peers})
+        case events.REMOVE:
+            return Said(event, ids=events.remove_data.decode(event.data))
+        case _:
+            return Said(event)
+
+
+class Text(msgspec.Struct, frozen=True):
+    """What a piece says: whole events, the beginning of another one, and what it says of reconnects."""
+
+    said: tuple[Said, ...]
+    rest: bytes
+    retry: float | None
+
+
+@lru_cache(_KEPT_TEXTS)
+def _read(before: bytes, deflated: bytes) -> Text:
+    """What a piece says after `before`. A piece of a large map comes again and again, so it is kept a while."""
+    whole, separator, rest = (before + _inflate(deflated)).rpartition(_END_OF_EVENT)
+    parser = EventParser()
+    said = tuple(_said(event) for event in parser.feed(whole + separator))
+    return Text(said, rest, parser.retry)
 
 
 class Edge:
@@ -110,7 +169,7 @@ class MapState:
         self._records = records
         self._network = network
         self._base: MapState | None = None
-        self._pending: tuple[Event, ...] = ()
+        self._pending: tuple[Said, ...] = ()
         self._text = b""
 
     @property
@@ -130,43 +189,46 @@ class MapState:
 
     def follow(self, key: bytes, deflated: bytes, watch: Watch) -> Edge:
         """Where a piece leads, which `key` names. Raises `InvalidValue` if it is none that stands by itself."""
-        edge = self._work_out(_inflate(deflated), watch)
-        self.edges[key] = edge
-        return edge
-
-    def _work_out(self, text: bytes, watch: Watch) -> Edge:
-        whole, separator, rest = (self._text + text).rpartition(_END_OF_EVENT)
-        parser = EventParser()
-        state, pending = self.complete, list(self._pending)
-        updates: list[MapUpdate] = []
-        for event in parser.feed(whole + separator):
-            pending.append(event)
-            if event.name == events.CURRENT:
-                updates.append(_fold(pending))
-                state, pending = state.after(updates[-1]), []
+        text = _read(self._text, deflated)
+        state, pending, step = self.complete, self._pending, False
+        marks: list[Mark] = []
+        for said in text.said:
+            pending = (*pending, said)
+            if said.version is not None:
+                if not _is_whole(pending):
+                    marks += [mark for one in pending for mark in one.marks]
+                state, pending, step = state.after(pending), (), True
         target: MapState | None = state
-        if not updates and (len(pending), rest) == (len(self._pending), self._text):
+        if not step and (len(pending), text.rest) == (len(self._pending), self._text):
             target = None
-        elif pending or rest:
-            target = state._amid(tuple(pending), rest)
+        elif pending or text.rest:
+            target = state._amid(pending, text.rest)
         elif state is self:
             target = None
-        return Edge(target, watch.steps(updates), is_step=bool(updates), retry=parser.retry)
+        edge = self.edges[key] = Edge(target, watch.step(marks), is_step=step, retry=text.retry)
+        return edge
 
-    def after(self, update: MapUpdate) -> MapState:
+    def after(self, step: Sequence[Said]) -> MapState:
         """With one more step, from a complete map. Raises `InvalidValue` if it does not follow."""
-        version = MapVersion(update.epoch, update.revision)
-        if update.kind is UpdateKind.SNAPSHOT:
-            records = _NO_RECORDS.changed((), update.upsert)
-            return MapState(version, records, f"{_digest(encode(update.network)):032x}")
-        have = self.version
-        if have is None or have.epoch != version.epoch or have.revision > version.revision:
-            raise InvalidValue(f"a step to {version} does not follow on {have}")
-        if update.kind is UpdateKind.CURRENT and have == version:
-            return self
-        return MapState(version, self._records.changed(update.remove, update.upsert), self._network)
+        version = step[-1].version
+        assert version is not None
+        records, network = self._records, self._network
+        for said in step:
+            if said.event.name == events.SNAPSHOT:
+                records, network = _NO_RECORDS, _network_digest(said.event.data)
+            if said.ids:
+                records = records.removed(said.ids)
+            if said.digests:
+                records = records.upserted(said.digests)
+        if not _is_whole(step):
+            have = self.version
+            if have is None or have.epoch != version.epoch or have.revision > version.revision:
+                raise InvalidValue(f"a step to {version} does not follow on {have}")
+            if have == version and records is self._records:
+                return self
+        return MapState(version, records, network)
 
-    def _amid(self, pending: tuple[Event, ...], text: bytes) -> MapState:
+    def _amid(self, pending: tuple[Said, ...], text: bytes) -> MapState:
         state = MapState(self.version, self._records, self._network)
         state._base, state._pending, state._text = self, pending, text
         return state
@@ -177,16 +239,21 @@ NOTHING: Final = MapState()
 
 def digest_of(update: MapUpdate) -> str:
     """The digest of a client that has just this snapshot."""
-    return NOTHING.after(update).digest
+    assert update.network is not None
+    step = [
+        Event(events.SNAPSHOT, encode(events.Snapshot(update.network))),
+        Event(events.UPSERT, encode(update.upsert)),
+        Event(events.CURRENT, b"{}", str(MapVersion(update.epoch, update.revision))),
+    ]
+    return NOTHING.after([_said(event) for event in step]).digest
 
 
-def _fold(step: list[Event]) -> MapUpdate:
-    receiver = MapReceiver()
-    for event in step:
-        update = receiver.take(event)
-        if update is not None:
-            return update
-    raise InvalidValue("a step without its end")
+def _is_whole(step: Iterable[Said]) -> bool:
+    return any(said.event.name == events.SNAPSHOT for said in step)
+
+
+def _network_digest(data: bytes) -> str:
+    return f"{_digest(encode(events.snapshot_data.decode(data).network)):032x}"
 
 
 def _inflate(deflated: bytes) -> bytes:

@@ -9,6 +9,7 @@ from typing import Final
 
 from bench.load.calls import Answer, Calls
 from bench.load.signing import QuickSigner, new_nonce
+from bench.load.wire import Head
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.keys import PrivateKey, PublicKey
 from wireguard_mesh.model.names import PeerId
@@ -49,17 +50,19 @@ class Member:
             headers += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
         return f"{method} {target} HTTP/1.1\r\nhost: server\r\n{headers}{signature}\r\n".encode() + body
 
-    def believes(self, answer_head_instance: str) -> bool:
-        """Take up the instance that a refusal named. False if it named none, or the one that was signed for."""
-        news = bool(answer_head_instance) and answer_head_instance != self.instance
-        if news:
-            self.instance = answer_head_instance
-        return news
+    def is_to_sign_again(self, head: Head, signed_for: str) -> bool:
+        """Whether a refusal names another server process than the one signed for; it is taken up."""
+        named = head.header(INSTANCE_HEADER)
+        if head.status != HTTPStatus.UNAUTHORIZED or named in ("", signed_for):
+            return False
+        self.instance = named
+        return True
 
     async def ask(self, calls: Calls, method: str, target: str, body: bytes = b"") -> Answer:
         """The answer; signs once more if the server process is another one. Raises `Refused`, `OSError`."""
+        signed_for = self.instance
         answer = await calls.call(self.request(method, target, body))
-        if answer.head.status == HTTPStatus.UNAUTHORIZED and self.believes(answer.head.header(INSTANCE_HEADER)):
+        if self.is_to_sign_again(answer.head, signed_for):
             answer = await calls.call(self.request(method, target, body))
         if not answer.head.is_ok:
             raise Refused(f"{method} {target}: {answer.head.status} {answer.body.decode(errors='replace')}")

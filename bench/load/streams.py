@@ -6,7 +6,6 @@ import asyncio
 import random
 import time
 from array import array
-from http import HTTPStatus
 from typing import Final, cast
 
 from bench.load.delays import Watch
@@ -15,7 +14,6 @@ from bench.load.members import Member
 from bench.load.wire import HEAD_END, MAX_HEAD, BadAnswer, Head, split_chunk
 from wireguard_mesh.core.backoff import Backoff
 from wireguard_mesh.model.errors import InvalidValue
-from wireguard_mesh.protocol.signatures import INSTANCE_HEADER
 
 FIRST_STEP_SECONDS: Final = 10.0  # until the first `current` of a stream
 SILENCE_SECONDS: Final = 45.0
@@ -58,6 +56,7 @@ class Stream(asyncio.Protocol):
         "_port",
         "_rest",
         "_retry",
+        "_signed_for",
         "_traffic",
         "_transport",
         "is_current",
@@ -82,6 +81,7 @@ class Stream(asyncio.Protocol):
         self._heard = self._opened = 0.0
         self._retry = 0.0
         self._failures = 0
+        self._signed_for = ""
         self._opening: asyncio.Future[None] | None = None
 
     async def open(self) -> None:
@@ -148,6 +148,7 @@ class Stream(asyncio.Protocol):
     def _ask(self) -> None:
         assert self._transport is not None
         self._head, self._body, self._first, self._rest = None, False, True, b""
+        self._signed_for = self.member.instance
         version = self.state.version
         resume = f"last-event-id: {version}\r\n" if version is not None else ""
         self._transport.write(self.member.request("GET", "/v1/map/stream", headers=_HEADERS + resume))
@@ -238,7 +239,7 @@ class Stream(asyncio.Protocol):
     def _refused(self, head: Head) -> None:
         refused = self._traffic.refused
         refused[head.status] = refused.get(head.status, 0) + 1
-        is_restarted = head.status == HTTPStatus.UNAUTHORIZED and self.member.believes(head.header(INSTANCE_HEADER))
+        is_restarted = self.member.is_to_sign_again(head, self._signed_for)
         if is_restarted and not head.closes:
             self._ask()
             return

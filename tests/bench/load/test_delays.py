@@ -3,29 +3,20 @@
 import pytest
 
 from bench.load.delays import Change, Watch, delays
-from tests.samples import NETWORK, peer
-from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
+from tests.samples import public_key
+from wireguard_mesh.model.names import PeerId
 
-
-def update(*numbers: int, remove: tuple[int, ...] = ()) -> MapUpdate:
-    return MapUpdate(
-        kind=UpdateKind.DELTA,
-        epoch="abc",
-        revision=2,
-        upsert=tuple(peer(number) for number in numbers),
-        remove=tuple(peer(number).id for number in remove),
-    )
+JOINED, MOVED, LEFT = (public_key(1), "192.0.2.1:1"), (public_key(1), "192.0.2.2:1"), PeerId("peer-000002")
 
 
 def test_steps_have_what_is_looked_out_for() -> None:
     watch = Watch()
-    assert watch.steps([update(1)]) is None
+    assert watch.step([JOINED]) is None
     joins, leaves = Change("join", 1.0), Change("leave", 2.0)
-    watch.expect((peer(1).public_key, str(peer(1).endpoints[0])), joins)
-    watch.expect(peer(2).id, leaves)
-    assert watch.steps([update(3)]) is None
-    first = watch.steps([update(1, 4)])
-    both = watch.steps([update(4), update(1, remove=(2,))])
+    watch.expect(JOINED, joins)
+    watch.expect(LEFT, leaves)
+    assert watch.step([MOVED]) is None
+    first, both = watch.step([MOVED, JOINED]), watch.step([LEFT, JOINED])
     assert first is not None
     assert both is not None
     first.note(1.5)
@@ -35,24 +26,14 @@ def test_steps_have_what_is_looked_out_for() -> None:
     assert joins.last == pytest.approx(2.0)
     assert leaves.last == pytest.approx(1.0)
     watch.clear()
-    assert watch.steps([update(1)]) is None
-
-
-def test_a_whole_map_is_no_news_and_another_endpoint_another_change() -> None:
-    watch = Watch()
-    watch.expect((peer(1).public_key, "192.0.2.99:1"), Change("move", 1.0))
-    assert watch.steps([update(1)]) is None
-    watch.expect((peer(1).public_key, str(peer(1).endpoints[0])), Change("move", 1.0))
-    whole = MapUpdate(kind=UpdateKind.SNAPSHOT, epoch="abc", revision=2, network=NETWORK, upsert=(peer(1),))
-    assert watch.steps([whole]) is None
-    assert watch.steps([update(1)]) is not None
+    assert watch.step([JOINED]) is None
 
 
 def test_quantiles_are_over_all_deliveries() -> None:
     watch = Watch()
     change = Change("leave", 10.0, acknowledged=10.05)
-    watch.expect(peer(1).id, change)
-    step = watch.steps([update(remove=(1,))])
+    watch.expect(LEFT, change)
+    step = watch.step([LEFT])
     assert step is not None
     for number in range(1, 101):
         step.note(10.0 + number / 100 + 1e-6)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.load.delays import Watch
+from bench.load.delays import Change, Watch
 from bench.load.maps import NOTHING, MapState, digest_of
 from tests.samples import NETWORK, peer
 from wireguard_mesh.model.errors import InvalidValue
@@ -86,6 +86,16 @@ def test_comments_lead_nowhere_and_retry_is_told() -> None:
     edge = state.follow(b"", deflated(events.retry_field(5.0)), Watch())
     assert (edge.target, edge.retry, edge.is_step) == (None, 5.0, False)
     assert state.follow(b"x", deflated(current(2)), Watch()).is_step
+
+
+def test_changes_are_noted_in_steps_and_not_in_whole_maps() -> None:
+    watch, change = Watch(), Change("join", 0.0)
+    watch.expect((peer(2).public_key, str(peer(2).endpoints[0])), change)
+    assert NOTHING.follow(b"", deflated(snapshot(2, peer(1), peer(2))), watch).arrivals is None
+    state = received([snapshot(2, peer(1))])
+    arrivals = state.follow(b"", deflated(upsert(peer(2)) + current(3) + current(3)), watch).arrivals
+    assert arrivals is not None
+    assert change.steps == [arrivals]
 
 
 def test_the_same_bytes_are_worked_out_once() -> None:
