@@ -343,3 +343,49 @@ async def test_the_exit_nodes_trouble_is_said_once(caplog: pytest.LogCaptureFixt
         "exit node: in order again",
     ]
     assert made.backend.devices[WG0].peers[public_key(2)].allowed_ips > frozenset(peer(2).addresses)
+
+
+async def test_a_change_of_the_map_is_one_operation_and_no_look() -> None:
+    made = Made()
+    running = asyncio.create_task(made.keeper.run())
+    made.engine.map_arrived(network_map(2), clock.now())
+    made.keeper.wake()
+    await made.keeper.is_up.wait()
+    await until(lambda: len(made.backend.devices[WG0].peers) == 1)
+    for peers in (range(2, 4), range(2, 104), range(50, 104)):
+        await until(lambda: made.engine.next_look(clock.now()) > clock.now().monotonic + 0.05)
+        looks, changes = made.backend.count["read"], len(made.backend.changes)
+        made.engine.map_arrived(network_map(*peers), clock.now())
+        made.keeper.map_changed()
+        await until(lambda: len(made.backend.devices[WG0].peers) == len(peers))  # noqa: B023  # it is awaited here
+        assert (made.backend.count["read"], len(made.backend.changes)) == (looks, changes + 1)
+    running.cancel()
+
+
+async def test_changes_that_arrive_together_are_one_operation() -> None:
+    made = Made()
+    await made.keeper.open()
+    made.engine.map_arrived(network_map(2), clock.now())
+    await made.keeper.reconcile()
+    changes = len(made.backend.changes)
+    for last in range(3, 10):
+        made.engine.map_arrived(network_map(*range(2, last)), clock.now())
+        made.keeper.map_changed()
+    made.keeper._must_look = False
+    await made.keeper._do_what_is_due()
+    assert len(made.backend.changes) == changes + 1
+
+
+async def test_a_change_that_fails_is_done_by_looking(caplog: pytest.LogCaptureFixture) -> None:
+    made = Made()
+    running = asyncio.create_task(made.keeper.run())
+    made.engine.map_arrived(network_map(2), clock.now())
+    made.keeper.wake()
+    await until(lambda: WG0 in made.backend.devices and len(made.backend.devices[WG0].peers) == 1)
+    await until(lambda: made.engine.next_look(clock.now()) > clock.now().monotonic + 0.05)
+    made.backend.fail("apply", Unavailable("busy"))
+    made.engine.map_arrived(network_map(2, 3), clock.now())
+    made.keeper.map_changed()
+    await until(lambda: len(made.backend.devices[WG0].peers) == 2)
+    assert not caplog.records
+    running.cancel()

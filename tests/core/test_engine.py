@@ -5,12 +5,12 @@ from ipaddress import ip_address, ip_network
 from typing import Any, TypeVar
 
 import msgspec
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.samples import NETWORK, peer, private_key, public_key
-from wireguard_mesh.core.engine import CALL_GAP, IDLE_LOOK, LOOK_COST, Engine
+from wireguard_mesh.core.engine import CALL_GAP, HURRIED_COST, IDLE_LOOK, LOOK_COST, Engine
 from wireguard_mesh.core.exit_nodes import ExitPolicy
 from wireguard_mesh.core.instant import Instant
 from wireguard_mesh.core.plan import calls, plan
@@ -495,3 +495,133 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
+
+
+def told(bench: Bench, seconds: float) -> DeviceChange | None:
+    """What the map's changes ask for without a look, done."""
+    change = bench.engine.news(at(seconds))
+    if change is not None:
+        run(bench.backend.apply(NAME, change))
+        bench.engine.news_applied(change)
+    return change
+
+
+def changed(bench: Bench, seconds: float, *peers: Peer) -> DeviceChange | None:
+    bench.engine.map_arrived(network_map(*peers, revision=2), at(seconds))
+    return told(bench, seconds)
+
+
+def test_who_comes_and_who_leaves_is_one_change_without_a_look() -> None:
+    bench = alive_bench(2, 3)
+    looks = bench.backend.count["read"]
+    change = changed(bench, 3, peer(2), *map(peer, range(4, 104)))
+    assert change is not None
+    assert bench.backend.count["read"] == looks
+    assert [one.remove for one in change.peers] == [True] + [False] * 100
+    assert bench.device().peers.keys() == {public_key(number) for number in (2, *range(4, 104))}
+    assert bench.engine.device is not None
+    assert bench.engine.device.peers.keys() == bench.device().peers.keys()
+    assert told(bench, 3) == DeviceChange()
+    assert bench.engine.next_look(at(3)) <= 3 + FOLLOW_AFTER
+
+
+def test_a_newcomer_that_is_offline_hurries_nobody() -> None:
+    bench = alive_bench(2)
+    due = bench.engine.next_look(at(3))
+    assert changed(bench, 3, peer(2), offline(peer(3))) == DeviceChange()
+    assert bench.engine.next_look(at(3)) == due
+
+
+def test_a_newcomer_before_the_next_look_is_reckoned() -> None:
+    bench = alive_bench(2)
+    assert changed(bench, 3, peer(2), peer(3)) is not None
+    assert bench.engine.next_look(at(3)) <= 3 + FOLLOW_AFTER
+
+
+def test_a_name_is_no_matter_of_wireguards() -> None:
+    bench = alive_bench(2)
+    assert changed(bench, 3, msgspec.structs.replace(peer(2), hostname="other", revision=9)) == DeviceChange()
+
+
+def test_what_stands_is_not_touched_without_a_look() -> None:
+    elsewhere = (Endpoint.parse("192.0.2.99:1"),)
+    gate = msgspec.structs.replace(peer(3), exit_node=True)
+    for peers in (
+        (offline(peer(2)),),
+        (msgspec.structs.replace(peer(2), endpoints=elsewhere),),
+        (msgspec.structs.replace(peer(2), ipv4=peer(7).ipv4),),
+        (peer(2), gate),
+    ):
+        bench = alive_bench(2)
+        assert changed(bench, 3, *peers) is None
+        assert bench.engine.next_look(at(3)) <= 3
+        bench.settle(3)
+        assert told(bench, 3) == DeviceChange()
+
+
+def test_the_exit_node_in_use_is_a_matter_of_looking() -> None:
+    gate = msgspec.structs.replace(peer(3), exit_node=True)
+    bench = alive_bench(2)
+    changed(bench, 3, peer(2), gate)
+    bench.settle(4)
+    assert changed(bench, 5, peer(2)) is None
+    bench.settle(6)
+    assert not bench.engine.exit_node.routed
+
+
+def test_another_network_or_an_own_record_needs_a_look() -> None:
+    bench = alive_bench(2)
+    mine = msgspec.structs.replace(network_map(peer(2)), me=msgspec.structs.replace(peer(1), ipv4=peer(9).ipv4))
+    bench.engine.map_arrived(mine, at(3))
+    assert told(bench, 3) is None
+
+
+def test_before_there_is_a_device_or_a_map_there_are_no_news() -> None:
+    engine = Engine(SETTINGS)
+    assert engine.news(at(0)) is None
+    engine.map_arrived(network_map(peer(2)), at(0))
+    assert engine.news(at(0)) is None
+    assert engine.next_look(at(5)) <= 5
+    engine.news_applied(DeviceChange())
+    assert engine.device is None
+    bench = alive_bench(2)
+    bench.engine.device_is_new(at(3))
+    assert bench.engine.news(at(3)) is None
+
+
+def test_looks_are_bounded_by_what_they_cost_however_much_changes() -> None:
+    bench = alive_bench(*range(2, 1002))
+    for seconds in (2.1, 2.2, 2.3):
+        bench.engine.map_arrived(network_map(offline(peer(2)), *map(peer, range(3, 1002)), revision=2), at(seconds))
+        assert bench.engine.next_look(at(seconds)) == 2 + HURRIED_COST * 1000
+    bench.settle(2.4)
+    assert bench.engine.next_look(at(2.4)) >= 2.4 + HURRIED_COST * 1000
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.frozensets(st.integers(2, 9), max_size=8), st.frozensets(st.integers(2, 9), max_size=3), st.booleans()
+        ),
+        max_size=12,
+    )
+)
+def test_with_or_without_looks_the_device_becomes_the_same(
+    steps: list[tuple[frozenset[int], frozenset[int], bool]],
+) -> None:
+    """`news`, where it says something, does what a look would have done."""
+    quick, looking = alive_bench(2, 3), alive_bench(2, 3)
+    for second, (members, absent, is_looked) in enumerate(steps, start=3):
+        peers = [offline(peer(number)) if number in absent else peer(number) for number in sorted(members)]
+        if changed(quick, second, *peers) is None or is_looked:
+            quick.settle(second)
+        looking.engine.map_arrived(network_map(*peers, revision=second), at(second))
+        looking.settle(second)
+        for bench in (quick, looking):  # as the next look would: what was removed has no session any more
+            bench.engine.observed(bench.device(), at(second))
+        assert quick.device().peers.keys() == looking.device().peers.keys()
+    quick.settle(100)
+    looking.settle(100)
+    assert quick.device().peers.keys() == looking.device().peers.keys()
+    for key, one in quick.device().peers.items():
+        assert one.allowed_ips == looking.device().peers[key].allowed_ips

@@ -176,7 +176,7 @@ class Agent:
         if self.parts.engine.map is None:
             log.debug("stage=map")
         self.parts.engine.map_arrived(network_map, self._clock())
-        self.parts.device.wake()
+        self.parts.device.map_changed()
         self.parts.disk.map_changed()
         self._belong(network_map.me)
 

@@ -61,6 +61,7 @@ class DeviceKeeper:
         self._clock = clock
         self._contact = Contact()
         self._wake = asyncio.Event()
+        self._must_look = True
         self._failures = 0
         self._host: WantedHost | None = None
         self._exit_problem = ""
@@ -75,6 +76,11 @@ class DeviceKeeper:
         """Look again soon. `host_changed`: routes or addresses may not be as we set them."""
         if host_changed:
             self._host = None
+        self._must_look = True
+        self._wake.set()
+
+    def map_changed(self) -> None:
+        """The engine has another map: do what it asks for, at once if it needs no look."""
         self._wake.set()
 
     @property
@@ -141,7 +147,7 @@ class DeviceKeeper:
         try:
             if not self._is_open:
                 await self.open()
-            await self.reconcile()
+            await self._do_what_is_due()
         except (MeshError, OSError) as error:
             if not self.is_up.is_set() and isinstance(error, (Conflict, NotPermitted, Unsupported)):
                 raise
@@ -164,6 +170,7 @@ class DeviceKeeper:
     def _has_failed(self, problem: str) -> bool:
         """Whether that is news."""
         self._failures += 1
+        self._must_look = True
         return self._contact.failed(problem, self._clock())
 
     def _retry_delay(self) -> float:
@@ -178,6 +185,26 @@ class DeviceKeeper:
                 device = await self._backend.read(self.engine.settings.interface)
                 if device is not None:
                     self.engine.observed(device, self._clock())
+
+    async def _do_what_is_due(self) -> None:
+        now = self._clock()
+        if self._must_look or self.engine.next_look(now) <= now.monotonic:
+            self._must_look = False
+            await self.reconcile()
+            return
+        try:
+            await self._apply_news()
+        except MeshError as error:
+            log.debug("a change of the map could not be applied, looking at the interface reason=%s", error)
+            await self.reconcile()
+
+    async def _apply_news(self) -> None:
+        async with self._one_at_a_time:
+            change = None if self._is_removed else self.engine.news(self._clock())
+            if self._backend is not None and change is not None and not change.is_empty:
+                await self._backend.apply(self.engine.settings.interface, change)
+                self.engine.news_applied(change)
+                log.debug("stage=news peers=%d", len(change.peers))
 
     async def reconcile(self) -> None:
         """Read, decide, apply what differs: once."""
@@ -208,6 +235,7 @@ class DeviceKeeper:
         change = plan(wanted.device, device)
         if not change.is_empty:
             await backend.apply(device.name, change)
+            log.debug("stage=applied peers=%d", len(change.peers))
         call = calls(wanted.device, device, wanted.calls)
         if not call.is_empty:
             await backend.apply(device.name, call)

@@ -6,7 +6,7 @@ pure function: planning again after the change was applied yields the empty chan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from wireguard_mesh.model.devices import (
@@ -19,6 +19,8 @@ from wireguard_mesh.model.devices import (
 )
 from wireguard_mesh.model.keys import NO_PRESHARED_KEY, PublicKey
 
+Wanted = Mapping[PublicKey, WantedPeer]
+Observed = Mapping[PublicKey, ObservedPeer]
 _ONE_SECOND: Final = 1  # a keepalive that is switched off again in the same breath
 
 
@@ -32,8 +34,17 @@ def plan(wanted: WantedDevice, observed: ObservedDevice) -> DeviceChange:
         private_key=wanted.private_key if wanted.private_key != observed.private_key else None,
         listen_port=wanted.listen_port if _port_differs(wanted, observed) else None,
         fwmark=wanted.fwmark if wanted.fwmark != observed.fwmark else None,
-        peers=(*_removals(wanted, observed), *_updates(wanted, observed), *_additions(wanted, observed)),
+        peers=_peer_changes(wanted.peers, observed.peers),
     )
+
+
+def peers_change(wanted: Wanted, observed: Observed) -> DeviceChange:
+    """The change that turns these peers of a device into those, and leaves all others alone."""
+    return DeviceChange(peers=_peer_changes(wanted, observed))
+
+
+def _peer_changes(wanted: Wanted, observed: Observed) -> tuple[PeerChange, ...]:
+    return (*_removals(wanted, observed), *_updates(wanted, observed), *_additions(wanted, observed))
 
 
 def _port_differs(wanted: WantedDevice, observed: ObservedDevice) -> bool:
@@ -43,15 +54,15 @@ def _port_differs(wanted: WantedDevice, observed: ObservedDevice) -> bool:
     return wanted.listen_port != observed.listen_port
 
 
-def _removals(wanted: WantedDevice, observed: ObservedDevice) -> Iterator[PeerChange]:
-    for key in observed.peers:
-        if key not in wanted.peers:
+def _removals(wanted: Wanted, observed: Observed) -> Iterator[PeerChange]:
+    for key in observed:
+        if key not in wanted:
             yield PeerChange(public_key=key, remove=True)
 
 
-def _updates(wanted: WantedDevice, observed: ObservedDevice) -> Iterator[PeerChange]:
-    for key, peer in wanted.peers.items():
-        standing = observed.peers.get(key)
+def _updates(wanted: Wanted, observed: Observed) -> Iterator[PeerChange]:
+    for key, peer in wanted.items():
+        standing = observed.get(key)
         if standing is not None:
             change = _difference(peer, standing)
             if change is not None:
@@ -76,9 +87,9 @@ def _difference(wanted: WantedPeer, standing: ObservedPeer) -> PeerChange | None
     )
 
 
-def _additions(wanted: WantedDevice, observed: ObservedDevice) -> Iterator[PeerChange]:
-    for key, peer in wanted.peers.items():
-        if key not in observed.peers:
+def _additions(wanted: Wanted, observed: Observed) -> Iterator[PeerChange]:
+    for key, peer in wanted.items():
+        if key not in observed:
             yield PeerChange(
                 public_key=key,
                 create=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import Final
 
@@ -58,21 +58,34 @@ def wanted_device(
     exit_node: ExitDecision,
     now: Instant,
 ) -> WantedDevice:
-    """The device with each peer that belongs into it. The exit node is kept though it is offline: a named one keeps
+    """The device with each peer that belongs into it."""
+    peers = wanted_peers(settings, network_map.peers.values(), sessions, exit_node, now)
+    return WantedDevice(private_key=settings.private_key, listen_port=settings.listen_port, fwmark=FWMARK, peers=peers)
+
+
+def wanted_peers(
+    settings: Settings,
+    peers: Iterable[Peer],
+    sessions: Mapping[PublicKey, Session],
+    exit_node: ExitDecision,
+    now: Instant,
+) -> dict[PublicKey, WantedPeer]:
+    """Those of the peers that belong into the device. The exit node is kept though it is offline: a named one keeps
     the traffic."""
-    peers: dict[PublicKey, WantedPeer] = {}
-    for key, peer in network_map.peers.items():
+    wanted: dict[PublicKey, WantedPeer] = {}
+    for peer in peers:
+        key = peer.public_key
         session = sessions[key]
         if session.is_withheld(now):
             continue
         if is_member(peer, session, now) or key == exit_node.key:
-            peers[key] = WantedPeer(
+            wanted[key] = WantedPeer(
                 public_key=key,
                 allowed_ips=_allowed_ips(peer, exit_node),
                 endpoint=session.endpoint(),
                 keepalive=settings.keepalive if session.starts(now) else 0,
             )
-    return WantedDevice(private_key=settings.private_key, listen_port=settings.listen_port, fwmark=FWMARK, peers=peers)
+    return wanted
 
 
 def _allowed_ips(peer: Peer, exit_node: ExitDecision) -> frozenset[Prefix]:
