@@ -179,10 +179,10 @@ async def test_begins_with_the_map_of_the_last_run_and_writes_later_ones_seldom(
     now = 103.0
     await look(3)
     learn(keeper, maps[4])
-    now = 110.0
+    now = 106.0
     await look(3)
     learn(keeper, maps[5])
-    now = 114.0
+    now = 109.0
     await look(5)
     running.cancel()
 

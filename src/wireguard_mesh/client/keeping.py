@@ -20,7 +20,7 @@ from wireguard_mesh.model.peers import NetworkMap
 
 _SETTLE: Final = 0.15  # seconds between a change and its writing: the tunnel comes first
 _MAP_SETTLE: Final = 2.0  # the same for a map that follows on one which is on disk: that would nearly do
-_MAP_REST: Final = 10.0  # seconds between two writings of the map
+_MAP_REST: Final = 5.0  # seconds between two writings of the map
 _RETRY: Final = 30.0  # seconds until a disk that did not let us is tried again
 _SHARE: Final = 50  # rests so many times as long as a writing took, however often the map changes
 _NEVER: Final = float("inf")
