@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,21 +30,23 @@ _SOCKET = ".s.PGSQL.5432"
 _START_TIMEOUT = 30.0  # seconds
 _STOP_TIMEOUT = 10.0  # seconds for a fast shutdown, which ends all sessions
 _POLL_INTERVAL = 0.02  # seconds
-# Several servers with a pool each, and the sessions of a test besides.
-_CONNECTIONS = 200
+_SETTINGS = {
+    "listen_addresses": "",
+    "max_connections": "200",  # several servers with a pool each, and the sessions of a test besides
+}
 _NEW_CLUSTER = ("--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync")
-_NOT_DURABLE = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
+_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 class Postgres:
     """A running PostgreSQL; it can be killed and started anew, and keeps its databases."""
 
-    def __init__(self, folder: Path, *, durable: bool) -> None:
-        """`folder` is empty, and has room in a socket's path. Not `durable`: faster, and a crash may lose all."""
+    def __init__(self, folder: Path, *, durable: bool, settings: Mapping[str, str]) -> None:
+        """`folder` is empty, and short, since the socket is in it. Not `durable`: faster, and a crash may lose all."""
         self._folder = folder
         self._data = folder / "data"
         self._log = folder / "log"
-        self._durable = durable
+        self._settings = {**_SETTINGS, **({} if durable else _NOT_DURABLE), **settings}
         self._count = 0
         self._process: subprocess.Popen[bytes] | None = None
         _give_away(folder)
@@ -76,9 +78,8 @@ class Postgres:
 
     def start(self) -> None:
         """Start, and wait until it takes connections."""
-        settings = () if self._durable else _NOT_DURABLE
-        command = [_program("postgres"), "-D", str(self._data), "-k", str(self._folder), "-c", "listen_addresses="]
-        command += ["-c", f"max_connections={_CONNECTIONS}", *settings]
+        command = [_program("postgres"), "-D", str(self._data), "-k", str(self._folder)]
+        command += [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
         earlier = len(self._said())
         with self._log.open("ab") as log:
             # Should the owner be killed, the kernel tells it to end.
@@ -130,10 +131,10 @@ class Postgres:
 
 
 @contextmanager
-def postgres(*, durable: bool = False) -> Iterator[Postgres]:
-    """A running PostgreSQL. Raises `LabError` if it is not installed, or does not start."""
+def postgres(*, durable: bool = False, **settings: str) -> Iterator[Postgres]:
+    """A running PostgreSQL, with settings of its own. Raises `LabError` if it is not installed, or does not start."""
     with TemporaryDirectory(prefix="wgm-pg-") as folder:
-        server = Postgres(Path(folder), durable=durable)
+        server = Postgres(Path(folder), durable=durable, settings=settings)
         server.start()
         try:
             yield server

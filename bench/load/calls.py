@@ -22,7 +22,7 @@ class Calls:
     """As many connections to one port of loopback as asked; a call waits until one of them is free."""
 
     def __init__(self, port: int, connections: int) -> None:
-        self._port = port
+        self.port = port
         self._free: deque[_Connection] = deque(_Connection() for _ in range(connections))
         self._waiting: deque[asyncio.Future[_Connection]] = deque()
         self.received = 0
@@ -32,7 +32,7 @@ class Calls:
         connection = await self._take()
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                answer = await connection.call(self._port, request)
+                answer = await connection.call(self.port, request)
         except BadAnswer as error:
             connection.close()
             raise ConnectionError(str(error)) from None

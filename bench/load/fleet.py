@@ -33,11 +33,11 @@ _STRIDE: Final = 7  # without a common divisor with the places: few members are 
 class Fleet:
     """Clients of the servers on `ports` of loopback. Several servers are given clients in turn."""
 
-    def __init__(self, ports: tuple[int, ...]) -> None:
+    def __init__(self, ports: tuple[int, ...], connections: int = CONNECTIONS) -> None:
         self.ports = ports
         self.traffic = Traffic(ports)
         self.streams: dict[Stream, None] = {}  # of those that did not leave
-        self.calls = [Calls(port, CONNECTIONS) for port in ports]
+        self.calls = [Calls(port, connections) for port in ports]
         self.beats: Counter[str] = Counter()
         self._info: api.ServerInfo | None = None
         self._made = self._admitted = 0
@@ -59,14 +59,18 @@ class Fleet:
         """By which the client with this number calls."""
         return self.calls[number % len(self.calls)]
 
-    async def register(self, members: Sequence[Member]) -> list[api.RegisterResponse]:
-        """All of them, `REGISTERING` at once."""
+    def lose(self, port: int) -> None:
+        """That server is gone: short requests go to the others."""
+        self.calls = [calls for calls in self.calls if calls.port != port]
+
+    async def register(self, members: Sequence[Member], at_once: int = REGISTERING) -> list[api.RegisterResponse]:
+        """All of them, so many at once."""
 
         async def register(numbered: tuple[int, Member]) -> api.RegisterResponse:
             number, member = numbered
             return await member.register(self.calls_of(number))
 
-        return await together(register, list(enumerate(members)), REGISTERING)
+        return await together(register, list(enumerate(members)), at_once)
 
     async def connect(self, members: Sequence[Member]) -> None:
         """Their streams, `CONNECTING` at once; returns when all are current."""

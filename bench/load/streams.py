@@ -1,4 +1,8 @@
-"""A client's stream of the map: connects, reads, and when it breaks comes back as the agent does."""
+"""A client's stream of the map: connects, reads, and when it breaks comes back as the agent does.
+
+The agent's own core says when (`core.feed`). It would also ask for the map by plain requests while streams bring
+nothing; these clients do not, but whoever gave up a stream is counted among the faults.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,11 @@ from bench.load.delays import Watch
 from bench.load.maps import NOTHING, Edge, MapState
 from bench.load.members import Member
 from bench.load.wire import HEAD_END, MAX_HEAD, BadAnswer, Head, split_chunk
-from wireguard_mesh.core.backoff import Backoff
+from wireguard_mesh.core.feed import End, Feed
 from wireguard_mesh.model.errors import InvalidValue
 
-FIRST_STEP_SECONDS: Final = 10.0  # until the first `current` of a stream
-SILENCE_SECONDS: Final = 45.0
-RETRY: Final = Backoff(first=0.25, longest=15.0)  # as the agent has it
+CONNECT_TIMEOUT: Final = 5.0  # seconds, the agent's
+POLL_SECONDS: Final = 60.0
 _GZIP_HEADER: Final = b"\x1f\x8b\x08"
 _GZIP_HEADER_SIZE: Final = 10  # RFC 1952, without options
 _HEADERS: Final = "accept: text/event-stream\r\naccept-encoding: gzip\r\n"
@@ -47,7 +50,7 @@ class Stream(asyncio.Protocol):
 
     __slots__ = (
         "_body",
-        "_failures",
+        "_feed",
         "_first",
         "_head",
         "_heard",
@@ -55,7 +58,6 @@ class Stream(asyncio.Protocol):
         "_opening",
         "_port",
         "_rest",
-        "_retry",
         "_signed_for",
         "_traffic",
         "_transport",
@@ -79,8 +81,7 @@ class Stream(asyncio.Protocol):
         self._first = True  # the next chunk is the first one
         self._rest = b""
         self._heard = self._opened = 0.0
-        self._retry = 0.0
-        self._failures = 0
+        self._feed = Feed(time.monotonic(), POLL_SECONDS)
         self._signed_for = ""
         self._opening: asyncio.Future[None] | None = None
 
@@ -103,30 +104,27 @@ class Stream(asyncio.Protocol):
         """To be called each second: an agent does not wait forever."""
         if self._transport is None:
             return
-        is_late = not self.is_current and now - self._opened > FIRST_STEP_SECONDS
-        if is_late or now - self._heard > SILENCE_SECONDS:
-            self._fault("no `current` in time" if is_late else "a silent stream")
+        since = self._heard if self.is_current else self._opened
+        if now - since > self._feed.patience(now, None):
+            self._fault("it was silent" if self.is_current else "no `current` in time")
 
     async def _connect(self) -> None:
         ports = self._traffic.ports
         try:
-            await asyncio.get_running_loop().create_connection(
-                lambda: self, "127.0.0.1", ports[self._port % len(ports)]
-            )
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await asyncio.get_running_loop().create_connection(
+                    lambda: self, "127.0.0.1", ports[self._port % len(ports)]
+                )
         except OSError:
-            self._come_back()
+            self._port += 1
+            self._come_back(End.FAILED)
 
-    def _come_back(self) -> None:
+    def _come_back(self, end: End) -> None:
         if self.member.has_left:
             return
-        if self._retry:
-            # The stream stood and broke: so did all others, which is why the server said how far to spread.
-            delay, self._retry = random.random() * self._retry, 0.0
-        else:
-            self._failures += 1
-            self._port += 1
-            delay = RETRY.delay(self._failures, random.random())
-        asyncio.get_running_loop().call_later(delay, self.connect)
+        now = time.monotonic()
+        self._feed.stream_ended(end, now, random.random())
+        asyncio.get_running_loop().call_later(max(0.0, self._feed.stream_at - now), self.connect)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's do not derive from asyncio's
@@ -138,12 +136,12 @@ class Stream(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._transport = None
-        self.is_current = False
         if self.member.has_left:
             self._traffic.finished += 1
             return
         self._traffic.broken.append(time.monotonic())
-        self._come_back()
+        self._come_back(End.WORKED if self.is_current else End.BLOCKED)
+        self.is_current = False
 
     def _ask(self) -> None:
         assert self._transport is not None
@@ -204,11 +202,11 @@ class Stream(asyncio.Protocol):
         if edge.is_step and not self.is_current:
             self._reached(now)
         if edge.retry is not None:
-            self._retry = edge.retry
+            self._feed.spread_over(edge.retry)
 
     def _reached(self, now: float) -> None:
         self.is_current = True
-        self._failures = 0
+        self._feed.stream_works(now)
         self._traffic.current.append(now)
         if self._opening is not None and not self._opening.done():
             self._opening.set_result(None)
@@ -243,8 +241,6 @@ class Stream(asyncio.Protocol):
         if is_restarted and not head.closes:
             self._ask()
             return
-        if not is_restarted:
-            self._retry = 0.0  # told to come later, with more and more patience
         self._end()
 
     def _fault(self, what: str) -> None:

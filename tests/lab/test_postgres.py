@@ -49,7 +49,8 @@ def test_it_is_gone_afterwards() -> None:
 
 
 def test_what_was_committed_outlives_a_crash() -> None:
-    with postgres(durable=True) as server:
+    with postgres(durable=True, track_commit_timestamp="on") as server:
+        assert server.query("postgres", "show fsync") == server.query("postgres", "show track_commit_timestamp")
         server.query("postgres", "create table t as select 7 as n")
         server.kill()
         server.start()
