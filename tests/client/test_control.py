@@ -1,3 +1,4 @@
+import contextlib
 import json
 import time
 from email.utils import formatdate
@@ -9,6 +10,7 @@ from tests.samples import private_key, public_key
 from wireguard_mesh.client.control import Control, NotRegistered, ServerKeyChanged, ServerRefused
 from wireguard_mesh.client.dial import Dialer
 from wireguard_mesh.client.http import HttpClient
+from wireguard_mesh.client.map_stream import listen
 from wireguard_mesh.model.errors import MeshError, Unavailable
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.peers import MapVersion
@@ -177,4 +179,67 @@ async def test_registering_where_no_vpn_server_is_says_so(scripted: Scripted) ->
     one = control(scripted.address, PINNED)
     with pytest.raises(Unavailable, match="not as a vpn-server"):
         await one.register(api.RegisterRequest(hostname="one"))
+    one.http.drop_connections()
+
+
+EVENTS = b"event:current\nid:e.1\ndata:{}\n\n"
+STREAM = response("200 OK", EVENTS, "content-type: text/event-stream; charset=utf-8")
+
+
+async def heard(one: Control, since: MapVersion | None = None) -> bytes:
+    async with one.stream(since) as stream:
+        return b"".join([piece async for piece in stream.pieces()])
+
+
+async def test_a_stream_is_asked_for_from_where_one_is(scripted: Scripted) -> None:
+    scripted.talk = answering(scripted, STREAM)
+    assert await heard(control(scripted.address, PINNED), MapVersion("e", 1)) == EVENTS
+    request = scripted.requests[0].lower()
+    assert request.startswith(b"get /v1/map/stream?since=e.1 http/1.1\r\n")
+    assert b"accept: text/event-stream" in request
+    assert b"accept-encoding: gzip" in request
+    assert b"signature-input" in request
+
+
+async def test_a_stream_of_a_restarted_server_is_signed_for_anew(scripted: Scripted) -> None:
+    scripted.talk = answering(scripted, stale("mesh-nonce: run2"), STREAM)
+    assert await heard(control(scripted.address, PINNED)) == EVENTS
+    assert [b'nonce="run2.' in request for request in scripted.requests] == [False, True]
+    scripted.requests.clear()
+    scripted.talk = answering(scripted, stale("mesh-nonce: run3"))
+    with pytest.raises(ServerRefused, match="restarted"):
+        await heard(control(scripted.address, PINNED))
+    assert len(scripted.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (error("404 Not Found", "not_found", "unknown"), NotRegistered, "unknown"),
+        (error("503 Service Unavailable", "unavailable", "later"), Unavailable, "later"),
+        (response("502 Bad Gateway", b"<html>"), Unavailable, "not as a vpn-server"),
+        (response("200 OK", b"<html>", "content-type: text/html"), Unavailable, "a stream of type text/html"),
+        (response("200 OK", b"<html>"), Unavailable, "a stream of type unknown"),
+    ],
+)
+async def test_what_is_no_stream_is_one_error(
+    scripted: Scripted, answer: bytes, kind: type[MeshError], words: str
+) -> None:
+    scripted.talk = answering(scripted, answer)
+    with pytest.raises(kind, match=words):
+        await heard(control(scripted.address, PINNED))
+
+
+async def test_the_stream_of_a_real_server(server: RealServer) -> None:
+    one = control(server.address)
+    answer = await one.register(api.RegisterRequest(hostname="one"))
+    assert answer.map is not None
+    for since in (None, MapVersion(answer.map.epoch, answer.map.revision)):
+        async with one.stream(since) as stream, contextlib.aclosing(listen(stream)) as portions:
+            assert stream.headers["content-encoding"] == "gzip"
+            async for heard_now in portions:
+                if heard_now.updates:
+                    break
+        assert heard_now.updates[0].kind is (api.UpdateKind.CURRENT if since else api.UpdateKind.SNAPSHOT)
+        assert heard_now.version == MapVersion(answer.map.epoch, answer.map.revision)
     one.http.drop_connections()

@@ -1,10 +1,12 @@
 import asyncio
+import zlib
+from ipaddress import ip_address
 
 import pytest
 
 from tests.client.conftest import Scripted, answering, read_request, response
-from wireguard_mesh.client.dial import Dialer
-from wireguard_mesh.client.http import HttpClient, Response
+from wireguard_mesh.client.dial import Dialer, Unreachable
+from wireguard_mesh.client.http import HttpClient, Response, Stream
 from wireguard_mesh.model.errors import Unavailable
 from wireguard_mesh.model.servers import ServerAddress
 
@@ -115,3 +117,113 @@ async def test_silence_has_an_end(scripted: Scripted) -> None:
     scripted.talk = talk
     with pytest.raises(Unavailable, match="did not answer within 0 s"):
         await get(HttpClient(Dialer(scripted.address)), seconds=0.05)
+
+
+async def opened(scripted: Scripted, *parts: bytes) -> tuple[bytes, Stream]:
+    """What came over a stream that the server sends in these parts, and then ends."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        scripted.requests.append(await read_request(reader))
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+
+    scripted.talk = talk
+    client = HttpClient(Dialer(scripted.address))
+    async with client.stream("/v1/x?y=1", {"accept": "text/event-stream"}, seconds=5) as stream:
+        return b"".join([piece async for piece in stream.pieces()]), stream
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-type: text/event-stream\r\n"
+
+
+async def test_a_stream_is_read_as_it_comes(scripted: Scripted) -> None:
+    text, stream = await opened(scripted, HEAD + b"\r\n", chunk(b"one"), chunk(b"two"), b"0\r\n\r\n")
+    assert (text, stream.status) == (b"onetwo", 200)
+    assert stream.headers["content-type"] == "text/event-stream"
+    assert scripted.requests[0].startswith(b"GET /v1/x?y=1 HTTP/1.1\r\n")
+
+
+async def test_a_packed_stream_is_unpacked_as_it_comes(scripted: Scripted) -> None:
+    packer = zlib.compressobj(wbits=31)
+    parts = [chunk(packer.compress(text) + packer.flush(zlib.Z_SYNC_FLUSH)) for text in (b"one", b"two")]
+    text, _ = await opened(scripted, HEAD + b"content-encoding: gzip\r\n\r\n", *parts, b"0\r\n\r\n")
+    assert text == b"onetwo"
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        (HEAD + b"\r\n" + chunk(b"one"), "does not speak HTTP"),
+        (HEAD + b"\r\nnonsense\r\n", "does not speak HTTP"),
+        (HEAD + b"content-encoding: gzip\r\n\r\n" + chunk(b"one"), "gzip"),
+        (b"", "closed before it answered"),
+    ],
+    ids=["cut", "no chunks", "no gzip", "closed"],
+)
+async def test_a_stream_that_breaks_is_one_error(scripted: Scripted, sent: bytes, words: str) -> None:
+    with pytest.raises(Unavailable, match=words):
+        await opened(scripted, sent)
+
+
+async def test_a_stream_that_does_not_begin_has_an_end(scripted: Scripted) -> None:
+    async def talk(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    scripted.talk = talk
+    with pytest.raises(Unavailable, match="did not answer within 0 s"):
+        async with HttpClient(Dialer(scripted.address)).stream("/", {}, seconds=0.05):
+            pass
+
+
+async def test_nobody_there_is_told_apart() -> None:
+    with pytest.raises(Unreachable):
+        async with HttpClient(Dialer(ServerAddress("http", "127.0.0.1", 9))).stream("/", {}, seconds=5):
+            pass
+
+
+async def test_a_stream_that_is_given_up_closes_its_connection(scripted: Scripted) -> None:
+    """Others keep theirs."""
+    closed = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"/stream" in await read_request(reader):
+            writer.write(HEAD + b"\r\n" + chunk(b"one"))
+            await reader.read()
+            closed.set()
+        else:
+            writer.write(OK)
+            await reader.read()
+
+    scripted.talk = talk
+    client = HttpClient(Dialer(scripted.address))
+    came = asyncio.Event()
+
+    async def listen() -> None:
+        async with client.stream("/stream", {}, seconds=5) as stream:
+            async for _ in stream.pieces():
+                came.set()
+
+    listening = asyncio.create_task(listen())
+    await came.wait()
+    await get(client)
+    assert scripted.connections == 2
+    listening.cancel()
+    async with asyncio.timeout(5):
+        await closed.wait()
+    client.drop_connections()
+
+
+async def test_a_refusal_is_read_whole_but_not_without_end(scripted: Scripted) -> None:
+    scripted.talk = answering(scripted, response("503 Service Unavailable", b"later"))
+    client = HttpClient(Dialer(scripted.address))
+    async with client.stream("/", {}, seconds=5) as stream:
+        assert await stream.whole(10) == Response(503, {"content-length": "5"}, b"later")
+        assert stream.source == ip_address("127.0.0.1")
+    async with client.stream("/", {}, seconds=5) as stream:
+        with pytest.raises(Unavailable, match="longer than 3 bytes"):
+            await stream.whole(3)

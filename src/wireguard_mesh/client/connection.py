@@ -37,6 +37,7 @@ class Connection:
         self._writer = writer
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         self._used = False
+        self._is_read = True  # whether there is nothing more to read of an answer
 
     @property
     def is_open(self) -> bool:
@@ -72,17 +73,26 @@ class Connection:
         if not isinstance(answer, h11.Response):
             raise h11.RemoteProtocolError("the connection was closed before an answer")
         self._used = True
+        self._is_read = False
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
         return Head(answer.status_code, headers)
 
     async def some(self) -> bytes:
-        """What of the answer's body comes next; nothing at its end."""
-        event = await self._next_event()
-        if isinstance(event, h11.Data):
-            return bytes(event.data)
-        if not isinstance(event, h11.EndOfMessage):
-            raise h11.RemoteProtocolError("the connection was closed within an answer")
-        return b""
+        """What of the answer's body comes next, all that came together; nothing at its end."""
+        found = bytearray()
+        while not self._is_read:
+            event = self._http.next_event()
+            if event is h11.NEED_DATA:
+                if found:
+                    break
+                await self._receive()
+            elif isinstance(event, h11.Data):
+                found += event.data
+            elif isinstance(event, h11.EndOfMessage):
+                self._is_read = True
+            else:
+                raise h11.RemoteProtocolError("the connection was closed within an answer")
+        return bytes(found)
 
     async def body(self, limit: int) -> bytes:
         """All of it. More than `limit` bytes are a `h11.RemoteProtocolError`."""
@@ -95,11 +105,14 @@ class Connection:
 
     async def _next_event(self) -> object:
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            data = await self._reader.read(_READ)
-            if not data and self._http.their_state is h11.SEND_RESPONSE:
-                raise ConnectionResetError(_CLOSED)
-            self._http.receive_data(data)
+            await self._receive()
         return event
+
+    async def _receive(self) -> None:
+        data = await self._reader.read(_READ)
+        if not data and self._http.their_state is h11.SEND_RESPONSE:
+            raise ConnectionResetError(_CLOSED)
+        self._http.receive_data(data)
 
     def finish(self) -> bool:
         """Make it ready for the next exchange; False if it cannot have one."""
