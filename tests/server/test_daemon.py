@@ -21,6 +21,7 @@ from wireguard_mesh.model.errors import Conflict, MeshError, Unavailable
 from wireguard_mesh.server.config import Settings, load_settings
 from wireguard_mesh.server.daemon import Running, run_server
 from wireguard_mesh.server.mesh import Mesh
+from wireguard_mesh.store.location import Location
 from wireguard_mesh.store.lock import DatabaseLock
 from wireguard_mesh.store.store import Store
 
@@ -113,6 +114,7 @@ async def test_a_database_that_is_removed_is_said_and_nothing_acknowledged_is_lo
 ) -> None:
     async def remove(running: Running, http: httpx.AsyncClient) -> None:
         await register(http, 1)
+        assert isinstance(running.database, Path)
         running.database.unlink()
         for seed in (2, 3):
             answer = await http.post("/register", json={"public_key": public_key(seed).to_base64()})
@@ -128,9 +130,9 @@ async def test_a_signal_before_it_serves_ends_it_in_order(folder: Path, monkeypa
     closed: list[Store] = []
     close = Store.close
 
-    async def interrupted(path: Path) -> Store:
+    async def interrupted(location: Location) -> Store:
         os.kill(os.getpid(), signal.SIGINT)
-        return await opened(path)
+        return await opened(location)
 
     async def noted(store: Store) -> None:
         closed.append(store)

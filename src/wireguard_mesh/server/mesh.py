@@ -46,6 +46,7 @@ class Mesh:
         self._writer = writer
         self._registrations = registrations
         self._clock = clock
+        self._shared = store.shared
         self._presence = Presence(writer, liveness, store, clock, self._note_offline)
         self._damping = Damping()
         self._events = EventLog()
@@ -203,6 +204,8 @@ class Mesh:
         await self._presence.sweep(asked)
         await together(self._write_held_back(change) for change in self._damping.due(self.snapshot.records, asked))
         self._writer.probe()
+        if self._shared:
+            self._writer.look(None)  # should nobody tell of what other servers write
         self._events.look(asked)
 
     async def flush(self) -> None:

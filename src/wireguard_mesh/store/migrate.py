@@ -38,6 +38,17 @@ def migrate(connection: Connection) -> None:
     command.upgrade(config, HEAD)
 
 
+def is_current(connection: Connection) -> bool:
+    """Whether a database can be read as it is; False if it has no tables yet. Raises `Conflict` for another version."""
+    version = _version(connection)
+    if version not in {None, HEAD}:
+        raise Conflict(
+            f"the database was made by another vpn-server (its version is {version}, this one knows {HEAD})",
+            "use that vpn-server, or start this one once if it is the newer one: it changes the database",
+        )
+    return version is not None
+
+
 def _version(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None

@@ -2,13 +2,16 @@
 
 All who write hold one advisory lock until their transaction ends, so batches are decided one after the other, each on
 what the one before left. One of the servers holds another one as long as it is connected: that one looks for peers that
-fell silent. Both belong to the schema, so that one database can hold several meshes.
+fell silent. A third one is shared by all servers that are connected, so that it can be seen whether there are any. They
+belong to the schema, so that one database can hold several meshes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import asyncpg
@@ -19,13 +22,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from wireguard_mesh.core.backoff import Backoff
 from wireguard_mesh.model.errors import Conflict, InvalidValue, Unavailable
 from wireguard_mesh.store.database import Changed, Head, Lost
-from wireguard_mesh.store.faults import words_of
+from wireguard_mesh.store.faults import translated, words_of
 from wireguard_mesh.store.location import PostgresUrl
 
 CHANNEL: Final = "wireguard_mesh"
 # "WM" and a number: so that other programs' advisory locks are others.
 _WRITER: Final = 0x574D0001
 _SWEEPER: Final = 0x574D0002
+_SERVING: Final = 0x574D0003
 _CONNECTIONS: Final = 3  # one writes, one keeps when peers were heard, one reads
 _CONNECT_SECONDS: Final = 5.0
 _LOCK_SECONDS: Final = 5.0
@@ -34,12 +38,14 @@ _COMMAND_SECONDS: Final = 20.0  # a little longer: for a database that answers n
 _IDLE_SECONDS: Final = 10.0  # a server that is stopped amidst a batch keeps the others waiting no longer
 _LOOK_SECONDS: Final = 5.0
 _FROZEN_SECONDS: Final = 6 * _LOOK_SECONDS  # a server that does not even look loses what it holds
+_HINT: Final = "look at the database server; this server goes on by itself when it answers"
 _FAULTS: Final[tuple[type[Exception], ...]] = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
 )
 _UNREACHABLE: Final[tuple[type[Exception], ...]] = (OSError, *_FAULTS)
+_LOST: Final[tuple[type[Exception], ...]] = (Unavailable, *_UNREACHABLE)
 _RETRY: Final = Backoff(first=0.25, longest=5.0)
 _LOCK_NOT_AVAILABLE: Final = "55P03"  # PostgreSQL 15, appendix A
 _OLDEST: Final = 14
@@ -54,6 +60,8 @@ _KEEPALIVE: Final = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "5",
 
 _LOCK: Final = text(f"SELECT pg_advisory_xact_lock({_WRITER}, hashtext(current_schema()))")
 _TRY_LOCK: Final = f"SELECT pg_try_advisory_lock({_SWEEPER}, hashtext(current_schema()))"
+_SERVE: Final = f"SELECT pg_advisory_lock_shared({_SERVING}, hashtext(current_schema()))"
+_TRY_ALONE: Final = f"SELECT pg_try_advisory_lock({_SERVING}, hashtext(current_schema()))"
 _LOOK: Final = "SELECT epoch, sequence FROM mesh"
 
 
@@ -61,11 +69,12 @@ class PostgresDatabase:
     """A PostgreSQL database, or a schema of one, for any number of servers."""
 
     shared = True
-    hint = "look at the database server; this server goes on by itself when it answers"
     faults = _FAULTS
     clock = cast(func.extract("epoch", func.clock_timestamp()), Float)
 
-    def __init__(self, url: PostgresUrl) -> None:
+    def __init__(self, url: PostgresUrl, hint: str = _HINT) -> None:
+        """`hint`: what to do when the database cannot be reached."""
+        self.hint = hint
         self._url = url
         self.name = str(url)
         self.term = 0
@@ -117,17 +126,33 @@ class PostgresDatabase:
                 connection = await self._connect(idle_session_timeout=f"{_FROZEN_SECONDS:.0f}s")
                 failures = 0
                 await self._listen(connection, changed)
-            except Unavailable as error:
-                lost(error)
-            except _UNREACHABLE as error:
-                lost(Unavailable(f"the connection to {self.name} is lost: {words_of(error)}", self.hint))
-            failures += 1
+            except _LOST as error:
+                failures += 1
+                if failures == 1:
+                    lost(_loss(self.name, error, self.hint))
             await asyncio.sleep(_RETRY.delay(failures, random.random()))
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """No server serves this database, until the end of the block. Raises `Conflict` if one does, `Unavailable`."""
+        connection = await self._connect()
+        try:
+            with translated(f"lock the database {self.name}", self.hint, _FAULTS):
+                is_alone = await connection.fetchval(_TRY_ALONE)
+            if not is_alone:
+                raise Conflict(
+                    f"a vpn-server serves the database {self.name}",
+                    f"stop all servers of it; one whose machine is gone counts for {_FROZEN_SECONDS:.0f} s",
+                )
+            yield
+        finally:
+            connection.terminate()
 
     async def _listen(self, connection: Any, changed: Changed) -> None:
         ended = asyncio.Event()
         connection.add_termination_listener(lambda _connection: ended.set())
         try:
+            await connection.execute(_SERVE)
             await connection.add_listener(CHANNEL, lambda *notice: changed(_head_of(notice[-1])))
             while not ended.is_set():
                 if not self.term and await connection.fetchval(_TRY_LOCK):
@@ -157,6 +182,12 @@ class PostgresDatabase:
             raise InvalidValue(f"{self.name} cannot be used: {words_of(error)}", "see -db") from None
         except _UNREACHABLE as error:
             raise Unavailable(f"cannot reach the database {self.name}: {words_of(error)}", self.hint) from None
+
+
+def _loss(name: str, error: Exception, hint: str) -> Unavailable:
+    if isinstance(error, Unavailable):
+        return error
+    return Unavailable(f"the connection to the database {name} is lost: {words_of(error)}", hint)
 
 
 def _head_of(payload: str) -> Head | None:

@@ -35,11 +35,14 @@ class SqliteDatabase:
     clock = bindparam("wall", type_=Float())
     term = 1
 
-    def __init__(self, path: Path) -> None:
-        """Raises `Conflict` for another program's database, `Unavailable` for a place that cannot be written."""
-        refuse_foreign(path)
+    def __init__(self, path: Path, name: str = "") -> None:
+        """`name`: by what people know it, if not by its path.
+
+        Raises `Conflict` for another program's database, `Unavailable` for a place that cannot be written.
+        """
+        self.name = name or str(path)
+        refuse_foreign(path, self.name)
         self._path = path
-        self.name = str(path)
         self.writing = self.reading = engine(path)
         self._file = file_of(path)
 
@@ -103,7 +106,7 @@ def file_of(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def refuse_foreign(path: Path) -> None:
+def refuse_foreign(path: Path, name: str) -> None:
     """Raise `Conflict` for a database of another program, before anything of it is touched."""
     if not path.is_file():
         return
@@ -113,7 +116,7 @@ def refuse_foreign(path: Path) -> None:
     except sqlite3.Error:
         return  # who opens it says why
     if tables and "alembic_version" not in tables:
-        raise Conflict(f"{path} is a database of another program", "give vpn-server its own with -db")
+        raise Conflict(f"{name} is a database of another program", "give vpn-server its own with -db")
 
 
 def _prepare(connection: Any, _record: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any, Final
 
@@ -20,20 +20,18 @@ from wireguard_mesh.core.registry import Outcome
 from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.model.errors import Conflict
 from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.store.access import prepare, reading, transaction
 from wireguard_mesh.store.database import Changed, Database, Head, Lost, open_database
-from wireguard_mesh.store.faults import Damaged, translated, understood
+from wireguard_mesh.store.faults import Damaged, understood
 from wireguard_mesh.store.location import Location
-from wireguard_mesh.store.migrate import migrate
 from wireguard_mesh.store.reading import Loaded, read_news, read_whole, select_head
 from wireguard_mesh.store.tables import peers
 from wireguard_mesh.store.writing import (
     change_network,
     create_mesh,
-    delete_whole,
     write_changes,
     write_identity,
     write_last_seen,
-    write_whole,
 )
 
 _FLUSHED_AT_ONCE: Final = 2_000  # peers, while other servers wait
@@ -57,6 +55,9 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._head = select_head(database.clock)
+        # Where a database of our own stands for certain, so that it need not be asked. None during each write, and
+        # after one that failed, maybe after it reached the disk.
+        self._written: Head | None = None
 
     @classmethod
     async def open(cls, location: Location) -> Store:
@@ -67,9 +68,7 @@ class Store:
         """
         store = cls(open_database(location))
         try:
-            async with store._transaction(f"open the database {location}") as connection:
-                await connection.run_sync(store._database.refuse_foreign)
-                await connection.run_sync(migrate)
+            await prepare(store._database)
         except BaseException:
             await store.close()
             raise
@@ -105,28 +104,9 @@ class Store:
         return await self.reload()
 
     async def reload(self) -> Loaded:
-        """All that the database has, as it is at one moment: what `fill` takes. Raises `Damaged`, `Unavailable`."""
-        async with self._reading() as connection:
+        """All that the database has, as it is at one moment. Raises `Damaged`, `Unavailable`."""
+        async with reading(self._database) as connection:
             return await read_whole(connection, self._there(await self._row(connection, 0.0)), self._database.name)
-
-    async def fill(self, whole: Loaded, epoch: str | None = None) -> None:
-        """Write all that a database has (`reload` of another one) into this one, which has no mesh yet; all or nothing.
-
-        `epoch`: a new one for a restored backup, so that no client takes its revisions for those that it knows.
-        Raises `Conflict` if there is a mesh, `Unavailable`.
-        """
-        snapshot = whole.snapshot if epoch is None else replace(whole.snapshot, epoch=epoch)
-        identity = whole.server_public_key.to_base64() if whole.server_public_key else ""
-        async with self._transaction("write to the database") as connection:
-            if await self._row(connection, 0.0) is not None:
-                raise Conflict(f"the database {self._database.name} is not empty", "name another one")
-            await write_whole(connection, snapshot, whole.last_seen, identity)
-            await self._database.announce(connection, Head(snapshot.epoch, snapshot.sequence))
-
-    async def clear(self) -> None:
-        """Take everything out of the database, so that `fill` can be used. Raises `Unavailable`."""
-        async with self._transaction("write to the database") as connection:
-            await delete_whole(connection)
 
     async def commit(
         self,
@@ -144,19 +124,30 @@ class Store:
         Raises `StorageFull`, `Unavailable`, `Damaged`; the batch may be durable all the same: the next `commit` or
         `catch_up` shows it.
         """
+        now = wall
+        outcome = None
+        if not always and self._written == Head(base.epoch, base.sequence):
+            outcome = decide(base, now)
+            if outcome.changes.is_empty:
+                return outcome
         async with self._transaction("write to the database") as connection:
-            row = self._there(await self._row(connection, wall))
-            outcome = decide(await self._caught_up(connection, row, base), row.now)
+            if outcome is None:
+                row = self._there(await self._row(connection, wall))
+                now = row.now
+                outcome = decide(await self._caught_up(connection, row, base), now)
             if always or not outcome.changes.is_empty:
-                await write_changes(connection, outcome.changes, row.now)
+                await write_changes(connection, outcome.changes, now)
                 await write_last_seen(connection, seen)
+            head = Head(outcome.snapshot.epoch, outcome.snapshot.sequence)
             if not outcome.changes.is_empty:
-                await self._database.announce(connection, Head(outcome.snapshot.epoch, outcome.changes.sequence))
+                await self._database.announce(connection, head)
+        if not self.shared:
+            self._written = head
         return outcome
 
     async def catch_up(self, base: Snapshot) -> Snapshot:
         """What the database has now; `base` itself if nothing was written since. Raises `Damaged`, `Unavailable`."""
-        async with self._reading() as connection:
+        async with reading(self._database) as connection:
             return await self._caught_up(connection, self._there(await self._row(connection, 0.0)), base)
 
     async def save_last_seen(self, seen: Sequence[tuple[PublicKey, float]], wall: float) -> None:
@@ -170,7 +161,7 @@ class Store:
     async def silences(self, wall: float) -> dict[PublicKey, float]:
         """For how many seconds each peer was not heard by any server, as far as they kept it. Raises `Unavailable`."""
         silence = self._database.clock - peers.c.last_seen
-        async with self._reading() as connection:
+        async with reading(self._database) as connection:
             rows = await connection.execute(select(peers.c.public_key, silence.label("silence")), {"wall": wall})
         with understood(self._database.name, "the peers"):
             return {PublicKey.from_base64(row.public_key): row.silence for row in rows}
@@ -185,18 +176,9 @@ class Store:
 
     @asynccontextmanager
     async def _transaction(self, what: str) -> AsyncIterator[AsyncConnection]:
-        self._database.check()
-        with translated(what, self._database.hint, self._database.faults):
-            async with self._database.writing.begin() as connection:
-                await self._database.lock(connection)
-                yield connection
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        self._database.check()
-        with translated("read the database", self._database.hint, self._database.faults):
-            async with self._database.reading.connect() as connection:
-                yield connection
+        self._written = None
+        async with transaction(self._database, what) as connection:
+            yield connection
 
     async def _row(self, connection: AsyncConnection, wall: float) -> Any:
         return (await connection.execute(self._head, {"wall": wall})).one_or_none()

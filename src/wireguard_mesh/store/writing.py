@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network
 from itertools import islice
@@ -18,6 +19,7 @@ from wireguard_mesh.store.rows import peer_row
 from wireguard_mesh.store.tables import NOBODY, mesh, peers, quarantine, tombstones
 
 _MESH_ID: Final = 1
+_EPOCH_LENGTH: Final = 8  # bytes
 _ROWS_AT_ONCE: Final = 2_000  # a driver's time limit is for a statement with all its rows
 
 # SQLAlchemy keeps plain column names for itself in an UPDATE of many rows.
@@ -36,6 +38,11 @@ _UPDATE_PEER: Final = (
     .where(peers.c.id == bindparam(f"{_PREFIX}id"))
     .values({name: bindparam(_PREFIX + name) for name in _CHANGING})
 )
+
+
+def new_epoch() -> str:
+    """A random name for a database's revisions: no client has one that it would take for another."""
+    return os.urandom(_EPOCH_LENGTH).hex()
 
 
 async def create_mesh(connection: AsyncConnection, network: IPv4Network, epoch: str, global_id: bytes) -> None:

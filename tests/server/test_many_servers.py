@@ -1,0 +1,186 @@
+"""Several servers on one PostgreSQL: one mesh, whatever happens to a connection, a server or the database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.core.samples import public_key, register
+from tests.core.test_catch_up import assert_same
+from tests.core.test_registry import BATCHES
+from tests.databases import POSTGRESQL, Databases
+from tests.server.many import PATIENCE, Running, cut_all, running
+from wireguard_mesh.core.registry import Command, Heartbeat, Leave
+from wireguard_mesh.core.snapshot import Record
+from wireguard_mesh.model.errors import Unavailable
+from wireguard_mesh.store import postgres
+from wireguard_mesh.store.location import Location
+
+MANY = 1_000
+
+
+@pytest.fixture
+def shared(databases: Databases) -> Location:
+    return databases.new(POSTGRESQL)
+
+
+def leave(seed: int) -> Leave:
+    return Leave(public_key=public_key(seed), signed=True)
+
+
+async def insist(submit: Callable[[], Awaitable[Record]]) -> Record:
+    """As a client does: again, as long as it is told that it cannot be done now."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                return await submit()
+            except Unavailable:
+                await asyncio.sleep(0.02)
+
+
+async def assert_one_mesh(*servers: Running) -> None:
+    """All servers, and the database, have the same; no address was given twice, and no revision left out."""
+    latest = max(servers, key=lambda server: server.snapshot.sequence)
+    for server in servers:
+        await server.until_equal(latest)
+        assert_same(server.snapshot, (await server.store.reload()).snapshot)
+    records = latest.snapshot.records.values()
+    assert len({record.number for record in records}) == len(records)
+    seen = {record.peer.revision for record in records} | set(latest.snapshot.tombstones.values())
+    assert seen <= set(range(1, latest.snapshot.revision + 1))
+
+
+async def test_a_thousand_register_at_once_with_both(shared: Location) -> None:
+    async with running(shared) as one, running(shared) as two:
+        order: list[int] = []
+        one.writer.on_publish.append(lambda snapshot: order.append(snapshot.revision))
+        replies = await asyncio.gather(
+            *((one, two)[seed % 2].writer.submit(register(seed)) for seed in range(MANY)),
+        )
+        assert len({reply.peer.ipv4 for reply in replies}) == len({reply.peer.id for reply in replies}) == MANY
+        await assert_one_mesh(one, two)
+        # Every revision is somebody's: none was skipped, and none used by both.
+        assert {reply.peer.revision for reply in replies} == set(range(1, one.snapshot.revision + 1))
+        assert order == sorted(order)
+        assert one.snapshot.sequence == one.snapshot.revision
+
+
+async def test_connections_that_end_amidst_lose_nothing(shared: Location, databases: Databases) -> None:
+    async with running(shared) as one, running(shared) as two:
+        submitting = [
+            asyncio.create_task(insist(lambda seed=seed: (one, two)[seed % 2].writer.submit(register(seed))))  # type: ignore[misc]  # mypy cannot infer a lambda's default
+            for seed in range(MANY)
+        ]
+        cut = 0
+        while cut < 12:
+            cut += await asyncio.to_thread(cut_all, databases.postgres, shared)
+        replies = await asyncio.gather(*submitting)
+        assert len({reply.peer.ipv4 for reply in replies}) == MANY
+        await assert_one_mesh(one, two)
+
+
+async def test_what_one_writes_the_other_hears(shared: Location) -> None:
+    async with running(shared) as one, running(shared) as two:
+        told = asyncio.Event()
+        two.writer.on_publish.append(lambda _snapshot: told.set())
+        await one.writer.submit(register(1, signed=False))
+        async with asyncio.timeout(PATIENCE):
+            await told.wait()
+        assert two.snapshot.record(public_key(1)).peer.online
+        # Also what no peer sees.
+        await one.writer.submit(register(1, signed=True))
+        await two.until(lambda: two.snapshot.record(public_key(1)).signed)
+        assert two.snapshot.revision == 1
+        await two.writer.submit(leave(1))
+        await one.until_equal(two)
+        assert not one.snapshot.records
+
+
+async def test_each_decides_on_what_the_other_wrote(shared: Location) -> None:
+    async with running(shared) as one, running(shared) as two:
+        for seed in range(1, 20):
+            # At once: whichever comes second must have seen the first.
+            replies = await asyncio.gather(
+                one.writer.submit(register(seed)), two.writer.submit(register(seed, hostname="other"))
+            )
+            assert replies[0].number == replies[1].number == seed
+        await assert_one_mesh(one, two)
+
+
+@given(batches=BATCHES, turns=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1))
+@settings(max_examples=10, deadline=None)
+async def test_any_batches_on_two_servers_are_one_mesh(
+    databases: Databases, batches: list[tuple[list[Command], float]], turns: list[tuple[bool, bool]]
+) -> None:
+    shared = databases.new(POSTGRESQL)
+    async with running(shared) as one, running(shared) as two:
+        for step, (batch, _pause) in enumerate(batches):
+            first, together = turns[step % len(turns)]
+            writer, other = (one, two) if first else (two, one)
+            half = len(batch) // 2 if together else len(batch)
+            submitted = [writer.writer.submit(command) for command in batch[:half]]
+            submitted += [other.writer.submit(command) for command in batch[half:]]
+            await asyncio.gather(*submitted, return_exceptions=True)
+        await assert_one_mesh(one, two)
+
+
+async def test_without_its_database_it_reads_and_says_so_and_goes_on(
+    databases: Databases, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = databases.new(POSTGRESQL)
+    async with running(shared) as one:
+        await one.writer.submit(register(1))
+        databases.postgres.stop()
+        try:
+            await one.until(lambda: not one.mesh.can_write)
+            for seed in (2, 3):
+                with pytest.raises(Unavailable, match="cannot reach the database") as caught:
+                    await one.writer.submit(register(seed))
+                assert "goes on by itself" in str(caught.value)
+            await one.mesh.heartbeat(Heartbeat(public_key=public_key(1), signed=True))
+            one.time.pass_by(1_000)
+            await one.mesh.sweep()
+            assert one.snapshot.record(public_key(1)).peer.online
+        finally:
+            databases.postgres.start()
+        assert [record.levelno for record in caplog.records].count(logging.ERROR) == 1
+        await one.until(lambda: one.mesh.can_write)
+        assert (await one.writer.submit(register(2))).number == 2
+        assert [record.message for record in caplog.records].count("the database can be written again") == 1
+        assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_connections_that_end_while_nobody_uses_them_are_made_anew(
+    shared: Location, databases: Databases
+) -> None:
+    async with running(shared) as one, running(shared) as two:
+        await one.writer.submit(register(1))
+        await two.until_equal(one)
+        assert cut_all(databases.postgres, shared) >= 3
+        assert (await one.writer.submit(register(2))).number == 2
+        await two.until_equal(one)
+
+
+async def test_one_that_is_kept_waiting_says_so(shared: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(postgres._SETTINGS, "lock_timeout", "200ms")
+    async with running(shared) as one:
+        async with one.store._database.writing.begin() as stuck:
+            await one.store._database.lock(stuck)
+            with pytest.raises(Unavailable, match=r"another server has kept the database .* for 5 s; try again"):
+                await one.writer.submit(register(1))
+        assert (await one.writer.submit(register(1))).number == 1
+
+
+async def test_both_start_at_once_on_an_empty_database(shared: Location) -> None:
+    async def start() -> str:
+        async with running(shared) as server:
+            await server.writer.submit(register(1))
+            return server.snapshot.epoch
+
+    epochs = await asyncio.gather(*(start() for _ in range(4)))
+    assert set(epochs) == {"epoch1"}
