@@ -125,21 +125,21 @@ class Client:
 CLIENTS = st.integers(0, 2)
 EVENTS = st.one_of(
     st.tuples(st.just("change"), st.lists(COMMANDS, min_size=1, max_size=4)),
-    st.tuples(st.just("connect"), st.tuples(CLIENTS, st.integers(1, 6))),
+    st.tuples(st.just("connect"), st.tuples(CLIENTS, st.integers(1, 4))),
     st.tuples(st.just("read"), CLIENTS),
     st.tuples(st.just("hang up"), CLIENTS),
     st.tuples(st.just("turns"), st.integers(1, 4)),
 )
 
 
-@given(st.lists(EVENTS, max_size=40))
-@settings(deadline=None, max_examples=100)
+@given(st.lists(EVENTS, min_size=5, max_size=60))
+@settings(deadline=None, max_examples=200)
 async def test_every_reader_ends_with_exactly_the_map(events: Sequence[tuple[str, Any]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pieces, "CHUNK_PEERS", 2)
         patch.setattr(pushing, "FEW_RECORDS", 2)
         patch.setattr(streams, "PORTION", 1)
-        snapshot = after(empty(), register(READER))
+        snapshot = after(empty(), *(register(seed) for seed in range(READER, 7)))
         hub = Hub(snapshot, encode)
         clients = [Client(is_gzip=False), Client(is_gzip=True), Client(is_gzip=True)]
         for kind, what in events:
