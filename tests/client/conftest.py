@@ -82,6 +82,11 @@ class RealServer:
         await ready
         self._port = ready.result().listen.port
 
+    def lose_database(self) -> None:
+        """Its key stays."""
+        for file in self._folder.glob("peers.db*"):
+            file.unlink()
+
     async def stop(self) -> None:
         """As an administrator does it: by the signal, which the server's own handler in this loop gets."""
         task, self._task = self._task, None

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -9,11 +10,15 @@ import pytest
 from tests.client.conftest import WG0, Agents, RealServer, Scripted, answering, response, until
 from tests.samples import public_key
 from wireguard_mesh.client.control import ServerKeyChanged, ServerRefused
+from wireguard_mesh.core.instant import Instant
+from wireguard_mesh.core.known_map import KnownMap
 from wireguard_mesh.model.errors import Conflict, NotPermitted, Unavailable, Unsupported
 from wireguard_mesh.model.hosts import LocalAddress
 from wireguard_mesh.model.names import InterfaceName
+from wireguard_mesh.model.peers import MapVersion, NetworkMap
 from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.protocol import local
+from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
 from wireguard_mesh.system.interface import LinkEvent
 
 NOWHERE = ServerAddress("http", "127.0.0.1", 9)
@@ -97,6 +102,97 @@ async def test_goes_on_when_the_server_comes_back(server: RealServer, agents: Ag
     await server.start()
     await until(lambda: one.agent.parts.membership.contact.works)
     assert not one.task.done()
+
+
+async def test_changes_come_by_stream_and_the_status_tells_how_old_the_map_is(
+    server: RealServer, agents: Agents
+) -> None:
+    one = agents.start(1, server.address)
+    await one.up()
+    await until(lambda: one.agent.parts.membership.follower.source is local.MapSource.STREAM)
+    other = agents.start(2, server.address)
+    await other.up()
+    await until(lambda: public_key(2) in one.backend.devices[WG0].peers)
+    await until(lambda: one.agent.parts.membership.answered_at > 0)
+    status = await one.status()
+    known = status.map
+    assert (known.source, known.lag, known.problem) == (local.MapSource.STREAM, 0, "")
+    assert known.revision == known.head
+    assert status.started <= known.current <= time.time()
+    assert status.started <= status.server.heartbeat <= time.time()
+    await server.stop()
+    await until(lambda: one.agent.parts.membership.follower.source is local.MapSource.NONE)
+    before, after = (await one.status()).map, (await one.status()).map
+    assert abs(before.current - after.current) < 0.1
+    assert (before.revision, before.lag) == (known.revision, 0)
+
+
+async def test_a_restarted_agent_goes_on_from_its_last_map(
+    server: RealServer, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = agents.start(1, server.address), agents.start(2, server.address)
+    await one.up()
+    await other.up()
+    await until(lambda: public_key(2) in one.backend.devices[WG0].peers)
+    await one.end()
+    third = agents.start(3, server.address)
+    await third.up()
+    kinds: list[UpdateKind] = []
+    take = KnownMap.take
+
+    def spy(known: KnownMap, update: MapUpdate, since: MapVersion | None, now: Instant) -> NetworkMap:
+        if known is again.agent.parts.disk.known:
+            kinds.append(update.kind)
+        return take(known, update, since, now)
+
+    monkeypatch.setattr(KnownMap, "take", spy)
+    again = agents.start(1, server.address)
+    await until(lambda: public_key(3) in again.backend.devices[WG0].peers)
+    await until(lambda: again.agent.parts.membership.follower.source is local.MapSource.STREAM)
+    assert kinds[0] is UpdateKind.DELTA
+    assert UpdateKind.SNAPSHOT not in kinds
+    assert public_key(2) in again.backend.devices[WG0].peers
+
+
+async def test_a_server_that_was_restarted_is_followed_without_the_whole_map(
+    server: RealServer, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = agents.start(1, server.address)
+    await one.up()
+    follower, known = one.agent.parts.membership.follower, one.agent.parts.disk.known
+    await until(lambda: follower.source is local.MapSource.STREAM)
+    kinds: list[UpdateKind] = []
+    take = KnownMap.take
+
+    def spy(which: KnownMap, update: MapUpdate, since: MapVersion | None, now: Instant) -> NetworkMap:
+        if which is known:
+            kinds.append(update.kind)
+        return take(which, update, since, now)
+
+    monkeypatch.setattr(KnownMap, "take", spy)
+    await server.stop()
+    await server.start()
+    other = agents.start(2, server.address)
+    await other.up()
+    await until(lambda: public_key(2) in one.backend.devices[WG0].peers)
+    await until(lambda: follower.source is local.MapSource.STREAM and one.agent.parts.membership.contact.works)
+    assert UpdateKind.SNAPSHOT not in kinds
+
+
+async def test_a_server_with_another_database_is_another_epoch(server: RealServer, agents: Agents) -> None:
+    one, other = agents.start(1, server.address), agents.start(2, server.address)
+    await one.up()
+    await other.up()
+    await until(lambda: public_key(2) in one.backend.devices[WG0].peers)
+    before = one.agent.parts.disk.known.since
+    await other.end()
+    await server.stop()
+    server.lose_database()
+    await server.start()
+    known = one.agent.parts.disk.known
+    await until(lambda: known.since is not None and before is not None and known.since.epoch != before.epoch)
+    await until(lambda: public_key(2) not in one.backend.devices[WG0].peers)
+    await until(lambda: one.agent.parts.membership.contact.works)
 
 
 async def test_makes_the_device_anew_when_it_vanished(server: RealServer, agents: Agents) -> None:

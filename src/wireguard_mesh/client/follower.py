@@ -91,6 +91,7 @@ class Follower:
                 server = self._control.http.dialer.server
                 raise Unusable(f"the map that {server} sent cannot be used ({error.message})") from None
             since = MapVersion(update.epoch, update.revision)
+            log.debug("stage=update kind=%s version=%s peers=%d", update.kind, since, len(update.upsert))
         self._on_map()
 
     def head_is(self, version: MapVersion) -> None:
@@ -178,7 +179,6 @@ class Follower:
         if heard.spread is not None:
             self._feed.spread_over(heard.spread)
         if heard.updates:
-            log.debug("stage=update version=%s", heard.version)
             self.take(since, *heard.updates)
             if not self._has_step:
                 self._stream_works()
