@@ -220,8 +220,8 @@ def test_status_of_something_else_is_told_apart(tmp_path: Path, answer: bytes) -
     )
 
 
-def held_poll(port: int, server: dict[str, Any]) -> http.client.HTTPConnection:
-    """A connection of a new peer that waits for the map to change."""
+def following(port: int, server: dict[str, Any]) -> http.client.HTTPResponse:
+    """The stream of a new peer's map."""
     signer = Signer(private_key(1), PublicKey.from_base64(server["server_public_key"]))
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
@@ -232,16 +232,16 @@ def held_poll(port: int, server: dict[str, Any]) -> http.client.HTTPConnection:
         connection.request(method, target, body, headers)
 
     send("POST", "/v1/register", b'{"hostname":"a"}')
-    have = json.loads(connection.getresponse().read())["map"]
-    send("GET", f"/v1/map?since={have['epoch']}.{have['revision']}&wait=60", b"")
-    return connection
+    connection.getresponse().read()
+    send("GET", "/v1/map/stream", b"")
+    return connection.getresponse()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_cleanly_and_soon(tmp_path: Path, number: signal.Signals) -> None:
     with started(tmp_path) as process:
         _, server = process.ask("GET", "/v1/server")
-        poll = held_poll(process.port, server)
+        stream = following(process.port, server)
         # A connection that stays open, and one that never finishes its request.
         idle = http.client.HTTPConnection("127.0.0.1", process.port)
         idle.request("GET", "/peers")
@@ -249,9 +249,7 @@ def test_it_ends_cleanly_and_soon(tmp_path: Path, number: signal.Signals) -> Non
         slow = socket.create_connection(("127.0.0.1", process.port))
         slow.sendall(b"POST /register HTTP/1.1\r\ncontent-length: 10\r\n\r\n{")
         process.popen.send_signal(number)
-        answer = poll.getresponse()
-        assert (answer.status, json.loads(answer.read())["kind"]) == (200, "current")
-        poll.close()
+        assert b"event:current" in stream.read()  # to its proper end
         assert process.popen.wait(STOP_SECONDS) == 0
         assert process.popen.stderr is not None
         (joined,) = process.popen.stderr.read().splitlines()

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from wireguard_mesh.server.connections import connection_of
 from wireguard_mesh.server.http_server import HttpServer
 from wireguard_mesh.server.listening import ListenAddress, bind
 
@@ -24,7 +23,6 @@ class Served:
     port: int
     held: asyncio.Event  # a request is held
     hold: asyncio.Event  # until this is set
-    gone: asyncio.Event  # who asked for /gone hung up
     done: asyncio.Task[None]
 
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -41,7 +39,7 @@ class Served:
 
 @asynccontextmanager
 async def serving(**limits: int) -> AsyncIterator[Served]:
-    held, hold, gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    held, hold = asyncio.Event(), asyncio.Event()
 
     async def app(scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Any]) -> None:
         if scope["path"] == "/big":
@@ -50,9 +48,7 @@ async def serving(**limits: int) -> AsyncIterator[Served]:
             return
         if scope["path"] != "/early":
             await receive()
-        if scope["path"] == "/gone":
-            connection_of(scope).gone.add(gone.set)
-        if scope["path"] in {"/held", "/gone"}:
+        if scope["path"] == "/held":
             held.set()
             await hold.wait()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
@@ -61,7 +57,7 @@ async def serving(**limits: int) -> AsyncIterator[Served]:
     sockets = bind(ListenAddress("127.0.0.1", 0))
     http = HttpServer(app, **limits)
     done = asyncio.create_task(http.serve_on(sockets))
-    yield Served(http, sockets[0].getsockname()[1], held, hold, gone, done)
+    yield Served(http, sockets[0].getsockname()[1], held, hold, done)
     hold.set()
     http.stop()
     await done

@@ -193,16 +193,6 @@ async def test_one_source_cannot_have_all_connections(monkeypatch: pytest.Monkey
         assert (await served.send(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")).startswith(ANSWERED)
 
 
-async def test_who_hung_up_is_told_of(served: Served) -> None:
-    _, writer = await served.open()
-    writer.write(b"GET /gone HTTP/1.1\r\n\r\n")
-    await served.held.wait()
-    assert not served.gone.is_set()
-    writer.close()
-    async with asyncio.timeout(10):
-        await served.gone.wait()
-
-
 def test_a_proxy_on_this_machine_may_have_all_connections() -> None:
     assert source_limited(None) is None
     assert source_limited(("127.0.0.1", 1)) is None

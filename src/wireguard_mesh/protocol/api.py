@@ -8,7 +8,8 @@
 | `POST /v1/register` `RegisterRequest`      | `RegisterResponse` | 400, 401, 403, 413, 429, 503, 507           |
 | `POST /v1/heartbeat` `HeartbeatRequest`    | `HeartbeatResponse`| 400, 401, 404 (register again), 413, 429,    |
 |                                            |                    | 503, 507                                    |
-| `GET /v1/map?since=EPOCH.REVISION&wait=S`  | `MapUpdate`        | 400, 401, 404 (register again)              |
+| `GET /v1/map?since=EPOCH.REVISION`         | `MapUpdate`        | 400, 401, 404 (register again)              |
+| `GET /v1/map/stream?since=EPOCH.REVISION`  | events             | 400, 401, 404 (register again), 503         |
 | `DELETE /v1/peer`                          | `LeaveResponse`    | 401, 404, 503, 507                          |
 
 Errors are `protocol.seed.ErrorResponse`. Every answer has a `Date`, by which a client with a wrong clock signs.
@@ -30,7 +31,6 @@ from wireguard_mesh.protocol.codec import Decoder
 
 MAX_ENDPOINTS: Final = 16
 MAX_TEXT: Final = 64
-MAX_WAIT_SECONDS: Final = 60  # the longest that GET /v1/map is held; also the age at which a client syncs anyway
 
 Endpoints = Annotated[tuple[Endpoint, ...], msgspec.Meta(max_length=MAX_ENDPOINTS)]
 ShortText = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]

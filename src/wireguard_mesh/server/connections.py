@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from enum import Enum, auto
 from typing import Any, Final
 
@@ -50,7 +50,6 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         """One more; over the limits it is shut at once."""
         super().connection_made(transport)
-        self.gone: set[Callable[[], None]] = set()
         self._source = source_limited(self.client)
         is_within = self._source is None or self.server_state.count(self._source)
         if not is_within or not self.server_state.has_room():
@@ -59,7 +58,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._expect_within(HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """One less; who holds an answer back for it need not any more."""
+        """One less."""
         self._stop_clock()
         self._stop_waiting_for_reader()
         if self._source is not None:
@@ -67,8 +66,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self.server_state.idle.pop(self.transport, None)
         super().connection_lost(exc)
         self._forget_request()
-        for end_wait in tuple(self.gone):
-            end_wait()
 
     def data_received(self, data: bytes) -> None:
         """Bytes came, of which as many are looked at as a request may have."""
@@ -91,7 +88,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self.server_state.idle.pop(self.transport, None)
         super().on_message_begin()
         self.scope["state"][_CONNECTION] = self
-        self.scope["state"]["gone"] = self.gone
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; trailers mean nothing here, and are not kept."""

@@ -27,11 +27,11 @@ _SINCE: Final = {
     "schema": {"type": "string"},
     "description": "EPOCH.REVISION of the map that the client has; without it the whole map is given",
 }
-_WAIT: Final = {
-    "name": "wait",
-    "in": "query",
-    "schema": {"type": "integer", "minimum": 0, "maximum": api.MAX_WAIT_SECONDS},
-    "description": "seconds to hold the answer until something changes",
+_LAST_EVENT_ID: Final = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "as `since`, which it outweighs: the id of the last `current` event",
 }
 _PEER_ID: Final = {
     "name": "peer_id",
@@ -58,9 +58,21 @@ _OPERATIONS: Final[tuple[tuple[str, str, str, Any, Any, bool, tuple[dict[str, An
     ("/v1/health", "get", "Whether the server can write", None, api.Health, False, ()),
     ("/v1/register", "post", "Join, or say anew", api.RegisterRequest, api.RegisterResponse, True, ()),
     ("/v1/heartbeat", "post", "This machine lives", api.HeartbeatRequest, api.HeartbeatResponse, True, ()),
-    ("/v1/map", "get", "The network map, or what changed", None, api.MapUpdate, True, (_SINCE, _WAIT)),
+    ("/v1/map", "get", "The network map, or what changed", None, api.MapUpdate, True, (_SINCE,)),
+    ("/v1/map/stream", "get", "The network map as it changes", None, None, True, (_SINCE, _LAST_EVENT_ID)),
     ("/v1/peer", "delete", "Leave the mesh", None, api.LeaveResponse, True, ()),
 )
+# Answers that are no JSON.
+_STREAMS: Final[dict[str, dict[str, Any]]] = {
+    "/v1/map/stream": {
+        "text/event-stream": {
+            "schema": {
+                "type": "string",
+                "description": "Server-Sent Events: snapshot, remove, upsert, current; docs/protocol.md describes them",
+            }
+        }
+    }
+}
 # Answers to more than one status of the same form: a server that cannot write says so by its health.
 _ALSO: Final[dict[str, tuple[str, str]]] = {"/v1/health": ("503", "the database cannot be written")}
 
@@ -75,10 +87,11 @@ def openapi_document() -> dict[str, Any]:
     bodies = dict(zip(types, (_json(reference) for reference in references), strict=True))
     paths: dict[str, Any] = {}
     for path, method, summary, request, response, signed, parameters in _OPERATIONS:
+        answer = bodies[response] if response is not None else {"content": _STREAMS[path]}
         operation: dict[str, Any] = {
             "summary": summary,
             "responses": {
-                "200": {"description": "done", **bodies[response]},
+                "200": {"description": "done", **answer},
                 "default": {"description": "refused", **bodies[seed.ErrorResponse]},
             },
         }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from tests.core.samples import public_key
@@ -13,13 +11,6 @@ from wireguard_mesh.core.registry import MarkOffline
 from wireguard_mesh.model.peers import NetworkMap
 from wireguard_mesh.protocol import api
 from wireguard_mesh.server.routes import v1
-
-
-async def until_waiting(task: asyncio.Task[api.MapUpdate]) -> None:
-    """Give a request all the turns that it needs to reach its wait."""
-    for _ in range(50):
-        await asyncio.sleep(0)
-    assert not task.done()
 
 
 async def test_a_stranger_learns_what_it_needs_to_sign(server: Server) -> None:
@@ -87,39 +78,6 @@ async def test_polling_gives_what_changed(server: Server) -> None:
     assert (await server.map(1)).kind is api.UpdateKind.SNAPSHOT
 
 
-async def test_a_held_poll_ends_with_the_first_change(server: Server) -> None:
-    await server.join(1)
-    poll = asyncio.create_task(server.map(1, "?since=epoch1.1&wait=60"))
-    await until_waiting(poll)
-    await server.join(2)
-    update = await poll
-    assert [peer.public_key for peer in update.upsert] == [public_key(2)]
-
-
-async def test_a_held_poll_ends_when_the_server_stops(server: Server) -> None:
-    await server.join(1)
-    poll = asyncio.create_task(server.map(1, "?since=epoch1.1&wait=60"))
-    await until_waiting(poll)
-    server.writer.stop()
-    assert (await poll).kind is api.UpdateKind.CURRENT
-
-
-async def test_a_held_poll_ends_after_its_time(server: Server) -> None:
-    await server.join(1)
-    assert (await server.map(1, "?since=epoch1.1&wait=1")).kind is api.UpdateKind.CURRENT
-
-
-async def test_a_poll_of_who_leaves_meanwhile_is_told_to_register(server: Server) -> None:
-    await server.join(1)
-    target = "/v1/map?since=epoch1.1&wait=60"
-    poll = asyncio.create_task(server.signed(1, "GET", target))
-    for _ in range(50):
-        await asyncio.sleep(0)
-    assert not poll.done()
-    assert (await server.signed(1, "DELETE", "/v1/peer")).json() == {"success": True}
-    assert (await poll).status_code == 404
-
-
 async def test_who_leaves_is_gone_and_its_address_quarantined(server: Server) -> None:
     await server.join(1)
     await server.join(2)
@@ -135,8 +93,6 @@ async def test_bad_queries_and_bodies_are_said(server: Server) -> None:
     for target, says in (
         ("/v1/map?since=nonsense", "is EPOCH.REVISION"),
         ("/v1/map?since=a.b", "is EPOCH.REVISION"),
-        ("/v1/map?wait=61", "wait is a whole number of seconds, 0 to 60"),
-        ("/v1/map?wait=-1", "wait is a whole number"),
     ):
         answer = await server.signed(1, "GET", target)
         assert (answer.status_code, says in answer.json()["error"]) == (400, True), target

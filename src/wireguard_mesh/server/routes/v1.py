@@ -51,10 +51,10 @@ def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, hub: Hub, clock: Clo
             endpoints=message.endpoints,
             version=shown_text("version", message.version),
         )
-        update = mesh.map(key, message.since)
-        is_small = len(update.upsert) <= MAX_RECORDS_AT_ONCE
         return json_reply(
-            renderer.registration(record.peer, update if is_small else None, HEARTBEAT_SECONDS, mesh.heartbeat_timeout)
+            renderer.registration(
+                record.peer, _small_map(mesh, key, message.since), HEARTBEAT_SECONDS, mesh.heartbeat_timeout
+            )
         )
 
     @post("/v1/heartbeat", status_code=200)
@@ -72,10 +72,7 @@ def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, hub: Hub, clock: Clo
     async def network_map(request: AnyRequest) -> ASGIResponse:
         key = gate.member(request, await gate.body(request))
         since = request.query_params.get("since")
-        wait = _wait(request.query_params.get("wait", "0"))
-        gone = request.scope["state"].get("gone", set())
-        update = await mesh.map_when_changed(key, MapVersion.parse(since) if since else None, wait, gone)
-        return json_reply(renderer.update(update))
+        return json_reply(renderer.update(mesh.map(key, MapVersion.parse(since) if since else None)))
 
     @get("/v1/map/stream")
     async def stream(request: AnyRequest) -> ASGIResponse:
@@ -142,7 +139,8 @@ def public_routes(mesh: Mesh, gate: Gate, clock: Clock, server_key: PublicKey) -
     return (server, health, openapi)
 
 
-def _wait(text: str) -> float:
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= api.MAX_WAIT_SECONDS):
-        raise InvalidValue(f"wait is a whole number of seconds, 0 to {api.MAX_WAIT_SECONDS}")
-    return float(text)
+def _small_map(mesh: Mesh, key: PublicKey, since: MapVersion | None) -> api.MapUpdate | None:
+    if since is None and len(mesh.snapshot.records) > MAX_RECORDS_AT_ONCE:
+        return None
+    update = mesh.map(key, since)
+    return update if len(update.upsert) <= MAX_RECORDS_AT_ONCE else None
