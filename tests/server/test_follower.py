@@ -167,3 +167,17 @@ async def test_every_reader_ends_with_exactly_the_map(events: Sequence[tuple[str
             client.hang_up()
         await asyncio.sleep(0)
         assert len(hub) == 0
+
+
+async def test_what_nobody_sees_is_told_nobody() -> None:
+    snapshot = after(empty(), register(READER), register(1, signed=False))
+    hub = Hub(snapshot, encode)
+    client = Client(is_gzip=True)
+    client.connect(hub, room=100)
+    assert client.wire is not None
+    written = len(client.wire.written)
+    hub.publish(after(snapshot, register(1, signed=True)))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(client.wire.written) == written
+    client.hang_up()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from hashlib import sha256
@@ -154,7 +155,7 @@ async def test_a_slow_body_is_given_up(server: Server, monkeypatch: pytest.Monke
     sent: list[dict[str, object]] = []
 
     async def receive() -> dict[str, object]:
-        await server.writer.changed()  # which never happens here
+        await asyncio.Event().wait()
         raise AssertionError
 
     async def send(message: dict[str, object]) -> None:

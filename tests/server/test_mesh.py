@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,9 +13,6 @@ from wireguard_mesh.core.damping import CHANGE_BURST
 from wireguard_mesh.core.registry import Command, Heartbeat, Leave, Outcome
 from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.errors import NotFound, Unavailable
-from wireguard_mesh.model.peers import MapVersion
-from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
-from wireguard_mesh.server.mesh import MAX_POLLS
 from wireguard_mesh.server.presence import FLUSH_SECONDS
 from wireguard_mesh.store.store import Decide
 
@@ -127,39 +123,6 @@ async def test_who_left_is_not_heard_of_any_more(server: Server) -> None:
     assert server.mesh.last_heard(public_key(ANN)) == 0.0
     with pytest.raises(NotFound):
         await server.mesh.heartbeat(Heartbeat(public_key=public_key(ANN), signed=True))
-
-
-async def held(server: Server, gone: set[Callable[[], None]]) -> asyncio.Task[MapUpdate]:
-    """A poll that waits."""
-    have = server.mesh.map(public_key(ANN), None)
-    since = MapVersion(have.epoch, have.revision)
-    before = len(gone)
-    poll = asyncio.create_task(server.mesh.map_when_changed(public_key(ANN), since, 60.0, gone))
-    while len(gone) == before:  # noqa: ASYNC110  # what it waits for has no event of its own
-        await asyncio.sleep(0)
-    return poll
-
-
-async def test_a_poll_ends_when_nobody_waits_for_it(server: Server) -> None:
-    await server.join(ANN)
-    gone: set[Callable[[], None]] = set()
-    poll = await held(server, gone)
-    for end in tuple(gone):
-        end()
-        end()
-    assert (await poll).kind is UpdateKind.CURRENT
-    assert not gone
-
-
-async def test_one_peer_s_polls_are_few_and_the_oldest_is_answered(server: Server) -> None:
-    await server.join(ANN)
-    gone: set[Callable[[], None]] = set()
-    polls = [await held(server, gone) for _ in range(MAX_POLLS + 2)]
-    assert [(await poll).kind for poll in polls[:2]] == [UpdateKind.CURRENT] * 2
-    assert not any(poll.done() for poll in polls[2:])
-    await server.join(BOB)
-    assert {(await poll).kind for poll in polls[2:]} == {UpdateKind.DELTA}
-    assert not gone
 
 
 async def test_a_peer_that_changes_without_end_is_limited_and_one_that_only_lives_is_not(server: Server) -> None:

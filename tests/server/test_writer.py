@@ -11,7 +11,7 @@ from tests.server.conftest import Server
 from wireguard_mesh.core.catch_up import News
 from wireguard_mesh.core.registry import Command, Leave, Outcome
 from wireguard_mesh.core.snapshot import Record, Snapshot
-from wireguard_mesh.model.errors import MeshError, NotFound, NotPermitted, Unavailable
+from wireguard_mesh.model.errors import MeshError, NotFound, Unavailable
 from wireguard_mesh.server import writer as writer_module
 from wireguard_mesh.server.clock import Clock
 from wireguard_mesh.server.writer import Writer
@@ -170,7 +170,6 @@ async def test_what_waits_at_the_end_is_written_and_nothing_more_accepted(server
     assert (await waiting).number == 1
     with pytest.raises(Unavailable, match="stopping"):
         await server.writer.submit(register(2))
-    await server.writer.changed()  # returns at once
 
 
 async def test_at_the_end_a_disk_that_hangs_is_not_awaited(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,19 +228,6 @@ async def test_who_gave_up_waiting_harms_nobody(server: Server, monkeypatch: pyt
         gone.cancel()
         with pytest.raises(Unavailable):
             await server.writer.submit(register(4))
-
-
-async def test_what_nobody_sees_wakes_nobody(server: Server) -> None:
-    await server.writer.submit(register(1, signed=False))
-    woken = asyncio.create_task(server.writer.changed())
-    await asyncio.sleep(0)
-    await server.writer.submit(register(1, signed=True))
-    await asyncio.sleep(0)
-    assert not woken.done()
-    refused = await submit_all(server.writer, register(1, signed=False))
-    assert isinstance(refused[0], NotPermitted)
-    await server.writer.submit(register(2))
-    await woken
 
 
 async def test_each_snapshot_is_passed_on_when_it_is_durable(server: Server, caplog: pytest.LogCaptureFixture) -> None:

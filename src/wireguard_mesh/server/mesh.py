@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Final
+from collections.abc import Callable
 
 from wireguard_mesh.core.changes import changes_since
 from wireguard_mesh.core.damping import Damping
@@ -25,7 +22,7 @@ from wireguard_mesh.model.errors import MeshError, NotFound
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import Hostname
 from wireguard_mesh.model.peers import MapVersion
-from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
+from wireguard_mesh.protocol.api import MapUpdate
 from wireguard_mesh.server.clock import Clock
 from wireguard_mesh.server.event_log import EventLog
 from wireguard_mesh.server.presence import Presence, together
@@ -33,8 +30,6 @@ from wireguard_mesh.server.writer import Writer
 from wireguard_mesh.store.store import Store
 
 log = logging.getLogger(__name__)
-
-MAX_POLLS: Final = 4  # held for one peer; the oldest is answered when one more comes
 
 
 class Mesh:
@@ -51,7 +46,6 @@ class Mesh:
         self._damping = Damping()
         self._events = EventLog()
         self._online: tuple[Snapshot | None, int] = (None, 0)
-        self._polls: dict[PublicKey, list[Callable[[], None]]] = {}
 
     @property
     def snapshot(self) -> Snapshot:
@@ -140,42 +134,6 @@ class Mesh:
     def map(self, public_key: PublicKey, since: MapVersion | None) -> MapUpdate:
         """What changed for a peer. Raises `NotFound`."""
         return changes_since(self.snapshot, public_key, since)
-
-    async def map_when_changed(
-        self, public_key: PublicKey, since: MapVersion | None, wait: float, gone: set[Callable[[], None]]
-    ) -> MapUpdate:
-        """What changed for a peer, at once or as soon as something does; after `wait` seconds that nothing did.
-
-        What is in `gone` as long as this waits is to be called when nobody waits for the answer. Raises `NotFound`.
-        """
-        update = self.map(public_key, since)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait) as timeout:
-                with self._held(public_key, timeout, gone):
-                    while update.kind is UpdateKind.CURRENT and not self._writer.stopping:
-                        await self._writer.changed()
-                        update = self.map(public_key, since)
-        return update
-
-    @contextmanager
-    def _held(self, public_key: PublicKey, timeout: asyncio.Timeout, gone: set[Callable[[], None]]) -> Iterator[None]:
-        def end() -> None:
-            if not timeout.expired():
-                timeout.reschedule(0.0)
-
-        polls = self._polls.setdefault(public_key, [])
-        if len(polls) >= MAX_POLLS:
-            polls.pop(0)()
-        polls.append(end)
-        gone.add(end)
-        try:
-            yield
-        finally:
-            gone.discard(end)
-            if end in polls:
-                polls.remove(end)
-            if not polls and self._polls.get(public_key) is polls:
-                del self._polls[public_key]
 
     def last_heard(self, public_key: PublicKey) -> float:
         """When a peer was last heard, in Unix seconds; 0.0 for never."""

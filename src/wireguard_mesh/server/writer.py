@@ -49,7 +49,6 @@ class Writer:
         self._max_queue = max_queue
         self._queue: deque[Waiting] = deque()
         self._work = asyncio.Event()
-        self._changed = asyncio.Event()
         self._stopping = False
         self._failing = False
         self._said: set[type[Exception]] = set()  # what was logged since a write succeeded
@@ -73,15 +72,6 @@ class Writer:
         self._queue.append((command, answer))
         self._work.set()
         return await answer
-
-    async def changed(self) -> None:
-        """Returns when the next snapshot is there, or the server stops."""
-        await self._changed.wait()
-
-    @property
-    def stopping(self) -> bool:
-        """Long-held requests should be answered now."""
-        return self._stopping
 
     @property
     def failing(self) -> bool:
@@ -129,10 +119,9 @@ class Writer:
             self._batch = []
 
     def stop(self) -> None:
-        """Accept no more, wake everybody who waits; what is not durable in `STOP_SECONDS` is refused."""
+        """Accept no more; what is not durable in `STOP_SECONDS` is refused."""
         self._stopping = True
         self._work.set()
-        self._changed.set()
         asyncio.get_running_loop().call_later(STOP_SECONDS, self._give_up)
 
     def _give_up(self) -> None:
@@ -180,9 +169,6 @@ class Writer:
             except Exception:
                 # A fault of ours. What was written is written, and the others are to know of it.
                 log.exception("a change could not be passed on")
-        if (snapshot.epoch, snapshot.revision) != (before.epoch, before.revision) and not self._stopping:
-            waiting, self._changed = self._changed, asyncio.Event()
-            waiting.set()
 
     def _note_failure(self, error: MeshError) -> None:
         if self._is_new(error):
