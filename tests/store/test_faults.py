@@ -29,3 +29,8 @@ def test_a_full_disk_is_told_from_the_rest() -> None:
 def test_other_errors_pass() -> None:
     with pytest.raises(ValueError, match="ours"), translated("write"):
         raise ValueError("ours")
+
+
+def test_a_fault_of_the_machine_has_no_number() -> None:
+    with pytest.raises(Unavailable, match="cannot write: Permission denied; look"), translated("write"):
+        raise PermissionError(13, "Permission denied", "/somewhere")

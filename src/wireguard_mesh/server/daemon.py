@@ -31,10 +31,10 @@ from wireguard_mesh.store.location import Location, PostgresUrl
 from wireguard_mesh.store.lock import DatabaseLock
 from wireguard_mesh.store.reading import Loaded
 from wireguard_mesh.store.store import Birth, Store
+from wireguard_mesh.store.writing import new_epoch
 
 log = logging.getLogger(__name__)
 
-_EPOCH_LENGTH: Final = 8
 _OTHER_FILES: Final = 100  # descriptors that are no connections: database, logs, libraries
 _FEW_CONNECTIONS: Final = 12_000  # for 6,000 agents; below, who runs the server is told of it
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -67,7 +67,7 @@ async def run_server(settings: Settings, ready: Callable[[Running], None], clock
         legacy, database = _place(settings, stack)
         store = await Store.open(database)
         stack.push_async_callback(store.close)
-        birth = Birth(os.urandom(_EPOCH_LENGTH).hex(), os.urandom(GLOBAL_ID_LENGTH), settings.private_key.public_key)
+        birth = Birth(new_epoch(), os.urandom(GLOBAL_ID_LENGTH), settings.private_key.public_key)
         loaded = await store.load(settings.network, birth, binding=settings.network_binding)
         is_imported = legacy is not None and not loaded.snapshot.revision
         if legacy and is_imported:

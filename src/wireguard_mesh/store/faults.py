@@ -59,5 +59,7 @@ def translated(
 def words_of(error: BaseException) -> str:
     """The driver's own words, without SQLAlchemy's: those repeat the statement and its values."""
     orig = getattr(error, "orig", None) or error
-    words = str(orig.__cause__ or orig).partition("\n")[0]
+    cause = orig.__cause__ or orig
+    said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    words = said.partition("\n")[0]
     return words or ("it did not answer in time" if isinstance(error, TimeoutError) else type(error).__name__)

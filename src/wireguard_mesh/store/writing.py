@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from wireguard_mesh.core.ipam import Lease
 from wireguard_mesh.core.snapshot import Changes, Snapshot
 from wireguard_mesh.model.keys import PublicKey
-from wireguard_mesh.model.networks import ula_prefix
+from wireguard_mesh.model.networks import ULA_PREFIX_LENGTH, ula_prefix
 from wireguard_mesh.store.rows import peer_row
 from wireguard_mesh.store.tables import NOBODY, mesh, peers, quarantine, tombstones
 
@@ -102,7 +102,7 @@ async def write_whole(
         snapshot.revision,
         snapshot.purged,
         str(snapshot.network.ipv4),
-        str(snapshot.network.ipv6),
+        str(snapshot.network.ipv6.supernet(new_prefix=ULA_PREFIX_LENGTH)),
         server_public_key,
     )
     sequence = {"sequence": snapshot.sequence}
