@@ -155,3 +155,41 @@ def test_exhaustion_says_how_many_come_back_and_when() -> None:
 def test_a_database_that_contradicts_itself_is_refused(used: list[int]) -> None:
     with pytest.raises(InvalidValue, match="used twice"):
         Pool(5, used)
+
+
+def numbers_left(pool: Pool) -> list[int]:
+    """What strangers would get, one after the other."""
+    twin = pool.copy()
+    return [twin.take(public_key(100 + turn), -1.0) for turn in range(twin.free)]
+
+
+def test_what_another_server_gave_and_took_is_followed() -> None:
+    pool = Pool(10, used=[1, 2], leases=[Lease(3, public_key(3), 50.0), Lease(4, public_key(4), 50.0)])
+    # 1 left, 2 stays, 4 is free again; newcomers have numbers out of their turn, one of them that of 3.
+    pool.follow([1, 2], [2, 3, 6, 9, 10], [Lease(1, public_key(1), 99.0)], [3, 4])
+    assert dict(pool.leases) == {1: Lease(1, public_key(1), 99.0)}
+    assert numbers_left(pool) == [4, 5, 7, 8]
+    assert pool.copy().take(public_key(1), 0.0) == 1
+    # What comes in its turn.
+    pool.follow([], [4, 5], [], [])
+    assert numbers_left(pool) == [7, 8]
+    # A lease that is made anew, and one that ends with its owner's return.
+    pool.follow([6], [], [Lease(6, public_key(6), 9.0)], [])
+    pool.follow([], [6], [Lease(1, public_key(7), 120.0)], [6])
+    assert pool.leases[1].public_key == public_key(7)
+    assert numbers_left(pool) == [7, 8]
+
+
+@pytest.mark.parametrize("taken", [[2], [5, 5000], [0]])
+def test_what_nobody_can_have_given_is_refused(taken: list[int]) -> None:
+    with pytest.raises(InvalidValue, match="used twice, or is none of the network"):
+        Pool(10, used=[2]).follow([], taken, [], [])
+
+
+@given(st.sets(st.integers(1, 40)), st.sets(st.integers(1, 40)), st.sets(st.integers(1, 40)))
+def test_whatever_is_taken_the_rest_is_left(used: set[int], after: set[int], leased: set[int]) -> None:
+    pool = Pool(40, used)
+    leases = [Lease(number, public_key(number), 9.0) for number in leased - after]
+    pool.follow(used, after, leases, [])
+    assert numbers_left(pool) == sorted(set(range(1, 41)) - after - leased)
+    assert pool.free == 40 - len(after | leased)

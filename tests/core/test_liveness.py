@@ -111,3 +111,41 @@ def test_who_is_not_known_any_more_is_forgotten() -> None:
     liveness.keep_only({BOB})
     assert [liveness.last_heard(key) for key in (ANN, BOB, public_key(3))] == [0.0, 3.0, 0.0]
     assert sweep(liveness, 0.0, 200.0) == []
+
+
+def test_what_another_server_heard_counts_and_is_not_ours_to_keep() -> None:
+    liveness = Liveness(TIMEOUT, 0.0)
+    liveness.heard(ANN, 0.0, 1000.0)
+    liveness.saved([ANN])
+    liveness.heard_elsewhere(ANN, 100.0, 1100.0)
+    assert sweep(liveness, 0.0, 220.0) == []
+    assert sweep(liveness, 220.0, 230.0) == [ANN]
+    assert (liveness.last_heard(ANN), liveness.unsaved()) == (1100.0, [])
+    liveness.heard_elsewhere(ANN, 50.0, 1050.0)  # longer ago
+    assert liveness.last_heard(ANN) == 1100.0
+    # One that is offline stays so: that is for the map to say.
+    liveness.heard_elsewhere(BOB, 200.0, 1200.0)
+    liveness.heard_elsewhere(BOB, 150.0, 1150.0)
+    assert liveness.last_heard(BOB) == 1200.0
+    assert sweep(liveness, 230.0, 400.0) == [ANN]
+
+
+def test_only_what_was_heard_here_lately_is_heard_here() -> None:
+    liveness = Liveness(TIMEOUT, 0.0)
+    liveness.load([(ANN, 7.0)], [])
+    liveness.watch([BOB], 10.0, 10.0)
+    assert not liveness.is_heard_here(ANN, 10.0)
+    assert not liveness.is_heard_here(BOB, 10.0)
+    liveness.heard(ANN, 20.0, 20.0)
+    assert liveness.is_heard_here(ANN, 140.0)
+    assert not liveness.is_heard_here(ANN, 141.0)
+    liveness.heard_elsewhere(ANN, 30.0, 30.0)
+    assert not liveness.is_heard_here(ANN, 40.0)
+
+
+def test_who_begins_to_look_gives_everybody_the_full_timeout() -> None:
+    liveness = Liveness(TIMEOUT, 0.0)
+    liveness.heard(ANN, 0.0, 0.0)
+    liveness.start_anew(115.0)
+    assert sweep(liveness, 115.0, 235.0) == []
+    assert sweep(liveness, 235.0, 245.0) == [ANN]
