@@ -110,8 +110,9 @@ class Size:
         self._add("join: until the last client has it, p50", 1000 * statistics.median(last), "ms", "", note)
         self._add("join: until the last client has it, p99", 1000 * _p99(last), "ms", "<= 500", note)
         whole = len(self._server.get("/peers"))
-        note = f"`GET /peers`, polled, has {whole} bytes: {whole / per_change:,.0f} times as many"
-        self._add("join: bytes for each client", per_change, "B", "<= 400", note)
+        self._add("join: bytes for each client", per_change, "B", "<= 400", "counted on the socket; TCP adds its own")
+        note = f"{whole:,} bytes each time that a client polls"
+        self._add("join: bytes of `GET /peers` for each byte of the stream", whole / per_change, "", "", note)
 
     async def _changes(self) -> None:
         fleet, churn, finished = self._fleet, Churn(self._fleet), self._fleet.traffic.finished
@@ -131,6 +132,8 @@ class Size:
         self._add(f"churn, {CHURN_RATE:.0f}/s: p99 until a client has a change", 1000 * each.p99, "ms", "", note)
         self._add("churn: processor of the server", server, "% of a core", "", f"load {load:.0f} % of a core")
         self._add("churn: bytes for each client and change", per_change, "B")
+        peak = usage(self._server.pid).peak
+        self._add("churn: resident memory of the server, at most until then", peak, "MB", "", "")
         note = what or f"{len(fleet.streams)} clients compared with a fresh map {settled:.1f} s after the last change"
         self._add("churn: clients with another map than a fresh one", wrong, "", "0", note)
         failed = sum(churn.failures.values())
