@@ -14,6 +14,7 @@ from tests.core.samples import private_key
 from wireguard_mesh.model.errors import InvalidValue, Unavailable
 from wireguard_mesh.server.config import Settings, load_settings, settle
 from wireguard_mesh.server.listening import ListenAddress
+from wireguard_mesh.store.location import written
 
 NAMES = (
     "listen",
@@ -77,7 +78,7 @@ def test_flag_before_environment_before_file_before_default(file: Path, load: Lo
     assert (settings.database, settings.network) == (Path("/x/y.db"), IPv4Network("10.100.0.0/16"))
     environment = {"VPN_SERVER_LISTEN": ":1002", "VPN_SERVER_HEARTBEAT_TIMEOUT": "2m", "VPN_SERVER_DB": ""}
     settings = load(environment)
-    assert (settings.listen.port, settings.heartbeat_timeout, settings.database.name) == (1002, 120.0, "y.db")
+    assert (settings.listen.port, settings.heartbeat_timeout, settings.database) == (1002, 120.0, Path("/x/y.db"))
     settings = load(environment, listen="127.0.0.1:1003", registration_burst="0", registration_rate="0")
     assert (str(settings.listen), settings.registration_burst) == ("127.0.0.1:1003", 0.0)
 
@@ -218,3 +219,16 @@ def test_a_place_that_cannot_be_is_said(file: Path, load: Load, text: str) -> No
 def test_a_database_has_one_name(load: Load, tmp_path: Path) -> None:
     (tmp_path / "alias.db").symlink_to(tmp_path / "real.db")
     assert load(db=str(tmp_path / "alias.db")).database == tmp_path / "real.db"
+
+
+def test_a_url_is_kept_as_it_was_given_and_shown_without_its_password(tmp_path: Path) -> None:
+    url = "postgresql://ann:s3cret@db.example.com/mesh"
+    file = tmp_path / "server.json"
+    settings = load_settings({"config": str(file), "db": None}, {"VPN_SERVER_DB": url})
+    assert written(settings.database) == url
+    assert "s3cret" not in f"{settings} {settings!r}"
+    assert file.stat().st_mode & 0o777 == 0o600
+    settle(settings, settings.database)
+    again = load_settings({"config": str(file)}, {})
+    assert again.database == settings.database
+    assert again.network_binding

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -17,11 +18,14 @@ import httpx
 import pytest
 
 from tests.core.samples import public_key
-from wireguard_mesh.model.errors import Conflict, MeshError, Unavailable
+from tests.databases import POSTGRESQL, Databases
+from wireguard_mesh.model.errors import Conflict, InvalidValue, MeshError, Unavailable
+from wireguard_mesh.server import daemon
 from wireguard_mesh.server.config import Settings, load_settings
 from wireguard_mesh.server.daemon import Running, run_server
 from wireguard_mesh.server.mesh import Mesh
-from wireguard_mesh.store.location import Location
+from wireguard_mesh.store.database import Changed, Lost
+from wireguard_mesh.store.location import Location, PostgresUrl, written
 from wireguard_mesh.store.lock import DatabaseLock
 from wireguard_mesh.store.store import Store
 
@@ -217,3 +221,66 @@ async def test_many_connections_are_allowed_for(folder: Path) -> None:
         assert raised > 256
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def copied(settings: Settings, folder: Path) -> Settings:
+    """A second server: the first one's file on another machine."""
+    folder.mkdir()
+    shutil.copy(settings.file, folder / "server.json")
+    return settings_in(folder)
+
+
+async def test_many_servers_share_a_mesh_by_their_key_and_database(
+    databases: Databases, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = databases.new(POSTGRESQL)
+    assert isinstance(database, PostgresUrl)
+    url = database.dsn.replace("postgres@", "postgres:s3cret@")  # whoever is in its folder is trusted all the same
+    first = settings_in(folder, db=url)
+    assert json.loads((folder / "server.json").read_text())["db_path"] == url
+    told: list[str] = []
+
+    async def join(running: Running, http: httpx.AsyncClient) -> None:
+        told.append(f"{running.database} {running}")
+        await register(http, 1)
+        told.append((await http.get("/v1/server")).json()["epoch"])
+
+    async def join_too(running: Running, http: httpx.AsyncClient) -> None:
+        assert running.peers == 1
+        assert (await register(http, 2))["assigned_ip"] == "10.100.0.2"
+        assert (await http.get("/v1/server")).json()["epoch"] == told[1]
+
+    await visit(first, join)
+    await visit(copied(first, tmp_path / "second"), join_too)
+    with pytest.raises(Conflict, match=r"belongs to a server with the public key .* copy server\.json"):
+        await visit(settings_in(tmp_path / "stranger", db=url), nothing)
+    assert "s3cret" not in f"{told}{caplog.text}{first}"
+
+
+async def test_without_its_database_it_does_not_start(folder: Path) -> None:
+    with pytest.raises(Unavailable, match=r"cannot reach the database postgresql://ann@/mesh\?host=/nowhere"):
+        await visit(settings_in(folder, db="postgresql://ann:s3cret@/mesh?host=/nowhere"), nothing)
+    with pytest.raises(InvalidValue, match="is no database of ours"):
+        settings_in(folder, db="mysql://ann@/mesh")
+
+
+async def test_following_goes_on_whatever_happens(
+    databases: Databases, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    following = asyncio.Event()
+    follow = Store.follow
+
+    async def faulty(store: Store, changed: Changed, lost: Lost) -> None:
+        if "a bug" not in caplog.text:
+            raise RuntimeError("a bug")
+        following.set()
+        await follow(store, changed, lost)
+
+    monkeypatch.setattr(Store, "follow", faulty)
+    monkeypatch.setattr(daemon, "_FOLLOW_AGAIN_SECONDS", 0.01)
+
+    async def watch(_running: Running, _http: httpx.AsyncClient) -> None:
+        async with asyncio.timeout(20):
+            await following.wait()
+
+    await visit(settings_in(folder, db=written(databases.new(POSTGRESQL))), watch)
