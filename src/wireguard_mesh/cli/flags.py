@@ -176,7 +176,7 @@ def agent_flags(command: F) -> F:
             metavar="TIME",
             type=Parsed("duration", parse_duration),
             default="60s",
-            help="at most between two looks at the map; changes come at once. Default 60s",
+            help="between two questions for changes, where they cannot come by stream. Default 60s",
         ),
         flag("log-level", type=click.Choice(LEVELS), default="info", help="Default info"),
         click.option(

@@ -20,7 +20,7 @@ from wireguard_mesh.model.endpoints import Address
 from wireguard_mesh.model.errors import InvalidValue, Unavailable
 from wireguard_mesh.model.servers import ServerAddress
 
-MAX_IDLE: Final = 2  # connections kept: the heartbeat's, and one for everything else
+MAX_IDLE: Final = 1  # connections kept, besides the stream's
 
 
 class Response(msgspec.Struct, frozen=True):
