@@ -69,13 +69,13 @@ class Size:
         members = [fleet.new_member() for _ in range(self._count)]
         made, meter = meter.seconds, Meter(self._server.pid)
         await fleet.register(members)
-        note = f"{self._count / meter.seconds:.0f}/s; {_shares(meter)}; making keys took {made:.1f} s"
+        note = f"{self._count / meter.seconds:.0f}/s; {meter}; making keys took {made:.1f} s"
         self._add("all keys registered, signed", meter.seconds, "s", note=note)
         for member in members:
             fleet.admit(member)
         meter = Meter(self._server.pid)
         await fleet.connect(members)
-        note = f"from cold, whole maps; {_shares(meter)}"
+        note = f"from cold, whole maps; {meter}"
         self._add("all streams connected and current", meter.seconds, "s", note=note)
         received = sum(stream.received for stream in fleet.streams)
         self._add("... bytes of one whole map", received / self._count, "B", note=f"{received / 1e6:.1f} MB for all")
@@ -85,7 +85,7 @@ class Size:
         beats, meter = self._fleet.beats["answered"], Meter(self._server.pid)
         await asyncio.sleep(IDLE_SECONDS)
         beats = self._fleet.beats["answered"] - beats
-        note = f"{beats / meter.seconds:.1f} heartbeats/s over {meter.seconds:.0f} s; load {meter.load:.1f} %"
+        note = f"{beats / meter.seconds:.1f} heartbeats/s over {meter.seconds:.0f} s; {meter}"
         self._add("idle: processor of the server", meter.server, "% of a core", "<= 20", note)
         server, load = usage(self._server.pid), usage(os.getpid())
         note = f"at most {server.peak:.0f} MB so far; load {load.rss:.0f} MB"
@@ -118,7 +118,7 @@ class Size:
         fleet, churn, finished = self._fleet, Churn(self._fleet), self._fleet.traffic.finished
         received, meter = _received(fleet.streams), Meter(self._server.pid)
         rate = await churn.run(CHURN_RATE, CHURN_SECONDS)
-        server, load, seconds = meter.server, meter.load, meter.seconds
+        server, shares, seconds = meter.server, str(meter), meter.seconds
         stayed = {stream: received[stream] for stream in fleet.streams if stream in received}
         per_change = _more(stayed) / len(churn.changes)
         wrong, what = await fleet.differing(DEADLINE_SECONDS)
@@ -130,7 +130,7 @@ class Size:
             f"p99 {_ms(answered.p99)}; {len(churn.changes)} changes, {rate:.1f}/s, {each.deliveries} deliveries"
         )
         self._add(f"churn, {CHURN_RATE:.0f}/s: p99 until a client has a change", 1000 * each.p99, "ms", "", note)
-        self._add("churn: processor of the server", server, "% of a core", "", f"load {load:.0f} % of a core")
+        self._add("churn: processor of the server", server, "% of a core", "", shares)
         self._add("churn: bytes for each client and change", per_change, "B")
         peak = usage(self._server.pid).peak
         self._add("churn: resident memory of the server, at most until then", peak, "MB", "", "")
@@ -154,7 +154,7 @@ class Size:
         late = sum(not stream.is_current for stream in streams)
         last = max(traffic.current, default=up)
         per_client = _more(before)
-        note = f"{last - killed:.1f} s from the SIGKILL; {_shares(meter)}"
+        note = f"{last - killed:.1f} s from the SIGKILL; {meter}"
         self._add("restart: until all clients are current", last - up, "s", "", note)
         self._add("restart: clients that did not become current", late, "", "0")
         note = f"heads of answers with it; refusals by status: {traffic.refused}"
@@ -177,10 +177,6 @@ def _received(streams: Iterable[Stream]) -> dict[Stream, int]:
 def _more(before: Mapping[Stream, int]) -> float:
     """Bytes that each got since then."""
     return statistics.fmean(stream.received - received for stream, received in before.items())
-
-
-def _shares(meter: Meter) -> str:
-    return f"server {meter.server:.0f} %, load {meter.load:.0f} % of a core"
 
 
 def _p99(ordered: Sequence[float]) -> float:

@@ -33,6 +33,13 @@ def _megabytes(field: str) -> float:
     return int(field.split()[0]) / 1024
 
 
+def machine_seconds() -> float:
+    """Processor time that everything on the machine used since it was booted, of all cores together."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().partition("\n")[0].split()[1:]]
+    user, nice, system, _idle, _iowait, irq, softirq = fields[:7]
+    return (user + nice + system + irq + softirq) / CLOCK_TICKS
+
+
 class Meter:
     """What a server and this process, which makes its load, use from now on. Shares in percent of one core."""
 
@@ -40,6 +47,7 @@ class Meter:
         self._pid = pid
         self._start = time.monotonic()
         self._server, self._load = usage(pid), usage(os.getpid())
+        self._machine = machine_seconds()
 
     @property
     def seconds(self) -> float:
@@ -53,6 +61,15 @@ class Meter:
     @property
     def load(self) -> float:
         return self._share(self._load, os.getpid())
+
+    @property
+    def others(self) -> float:
+        """What everything else on the machine used: the noise."""
+        whole = 100 * (machine_seconds() - self._machine) / self.seconds
+        return max(0.0, whole - self.server - self.load)
+
+    def __str__(self) -> str:
+        return f"server {self.server:.0f} %, load {self.load:.0f} %, all else {self.others:.0f} % of a core"
 
     def _share(self, before: Usage, pid: int) -> float:
         return 100 * (usage(pid).cpu - before.cpu) / self.seconds
