@@ -139,9 +139,9 @@ async def test_without_its_database_it_reads_and_says_so_and_goes_on(
         try:
             await one.until(lambda: not one.mesh.can_write)
             for seed in (2, 3):
-                with pytest.raises(Unavailable, match="cannot reach the database") as caught:
+                with pytest.raises(Unavailable, match="cannot reach its database; try again") as caught:
                     await one.writer.submit(register(seed))
-                assert "goes on by itself" in str(caught.value)
+                assert "postgres" not in str(caught.value)  # where it is, is for the log
             await one.mesh.heartbeat(Heartbeat(public_key=public_key(1), signed=True))
             one.time.pass_by(1_000)
             await one.mesh.sweep()
@@ -171,7 +171,7 @@ async def test_one_that_is_kept_waiting_says_so(shared: Location, monkeypatch: p
     async with running(shared) as one:
         async with one.store._database.writing.begin() as stuck:
             await one.store._database.lock(stuck)
-            with pytest.raises(Unavailable, match=r"another server has kept the database .* for 5 s; try again"):
+            with pytest.raises(Unavailable, match=r"another server has kept the database for 5 s; try again"):
                 await one.writer.submit(register(1))
         assert (await one.writer.submit(register(1))).number == 1
 

@@ -19,6 +19,7 @@ from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.errors import MeshError, Unavailable
 from wireguard_mesh.server.clock import Clock
 from wireguard_mesh.store.database import Head
+from wireguard_mesh.store.faults import Unreachable
 from wireguard_mesh.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -138,8 +139,7 @@ class Writer:
             outcome = await self._store.commit(self.snapshot, decided, self._clock.wall(), always=self._failing)
         except MeshError as error:
             self._note_failure(error)
-            is_for_all = isinstance(error, Unavailable)  # else it is for who runs the server: a damaged database
-            _fail(batch, error if is_for_all else Unavailable("the server cannot use its database", "its log says why"))
+            _fail(batch, _for_clients(error))
             return
         self._note_success()
         self._publish(outcome.snapshot)
@@ -176,7 +176,8 @@ class Writer:
         self._failing = True
 
     def _is_new(self, error: Exception) -> bool:
-        kind = type(error)
+        # A connection that ends amidst a batch, and then cannot be made anew, is one fault.
+        kind = Unavailable if isinstance(error, Unreachable) else type(error)
         is_new = kind not in self._said
         self._said.add(kind)
         return is_new
@@ -186,6 +187,15 @@ class Writer:
             log.warning("the database can be written again")
         self._failing = False
         self._said.clear()
+
+
+def _for_clients(error: MeshError) -> MeshError:
+    # Where the database is, and what is wrong in it, is for who runs the server.
+    if isinstance(error, Unreachable):
+        return Unavailable("the server cannot reach its database", "try again in a moment; what stands goes on")
+    if isinstance(error, Unavailable):
+        return error
+    return Unavailable("the server cannot use its database", "its log says why")
 
 
 def _answer(batch: list[Waiting], outcome: Outcome) -> None:

@@ -20,6 +20,10 @@ class StorageFull(Unavailable):
     code = "storage_full"
 
 
+class Unreachable(Unavailable):
+    """The database's server cannot be reached. The message says where that is, so it is for the log, not for clients."""
+
+
 class Damaged(InvalidValue):
     """The database holds what no vpn-server wrote."""
 

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from wireguard_mesh.core.backoff import Backoff
 from wireguard_mesh.model.errors import Conflict, InvalidValue, Unavailable
 from wireguard_mesh.store.database import Changed, Head, Lost
-from wireguard_mesh.store.faults import translated, words_of
+from wireguard_mesh.store.faults import Unreachable, translated, words_of
 from wireguard_mesh.store.location import PostgresUrl
 
 CHANNEL: Final = "wireguard_mesh"
@@ -111,7 +111,7 @@ class PostgresDatabase:
             if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
                 raise
             raise Unavailable(
-                f"another server has kept the database {self.name} for {_LOCK_SECONDS:.0f} s", "try again in a moment"
+                f"another server has kept the database for {_LOCK_SECONDS:.0f} s", "try again in a moment"
             ) from None
 
     async def announce(self, connection: AsyncConnection, head: Head) -> None:
@@ -181,13 +181,13 @@ class PostgresDatabase:
         except (ValueError, asyncpg.ClientConfigurationError) as error:
             raise InvalidValue(f"{self.name} cannot be used: {words_of(error)}", "see -db") from None
         except _UNREACHABLE as error:
-            raise Unavailable(f"cannot reach the database {self.name}: {words_of(error)}", self.hint) from None
+            raise Unreachable(f"cannot reach the database {self.name}: {words_of(error)}", self.hint) from None
 
 
 def _loss(name: str, error: Exception, hint: str) -> Unavailable:
     if isinstance(error, Unavailable):
         return error
-    return Unavailable(f"the connection to the database {name} is lost: {words_of(error)}", hint)
+    return Unreachable(f"the connection to the database {name} is lost: {words_of(error)}", hint)
 
 
 def _head_of(payload: str) -> Head | None:
