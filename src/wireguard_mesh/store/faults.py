@@ -21,7 +21,7 @@ class StorageFull(Unavailable):
 
 
 class Unreachable(Unavailable):
-    """The database's server cannot be reached. The message says where that is, so it is for the log, not for clients."""
+    """The database's server cannot be reached. The message says where that is: it is for the log, not for clients."""
 
 
 class Damaged(InvalidValue):

@@ -34,7 +34,7 @@ from wireguard_mesh.store.writing import (
     write_last_seen,
 )
 
-_FLUSHED_AT_ONCE: Final = 2_000  # peers, while other servers wait
+_FLUSHED_AT_ONCE: Final = 500  # peers, while other servers wait
 
 Decide = Callable[[Snapshot, float], Outcome]
 
