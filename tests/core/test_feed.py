@@ -88,6 +88,8 @@ def test_where_streams_bring_nothing_the_map_is_asked_for_at_once_and_then_in_it
     assert (one.source, one.poll_at) == (MapSource.POLLING, 10.0)
     assert one.stream_at == 10.0 + AGAIN.delay(1, 0.0)
     one.polled(True, 10.0, 0.5)
+    assert one.poll_at == 10.0 + INTERVAL * 0.95
+    one.polled(True, 10.0, 0.0)
     assert one.poll_at == 70.0
     one.stream_ended(End.BLOCKED, 30.0, 0.0)
     assert one.stream_at == 30.0 + AGAIN.delay(2, 0.0)
@@ -102,6 +104,21 @@ def test_a_question_without_an_answer_is_asked_again_soon() -> None:
     one.polled(True, 10.0, 0.0)
     one.polled(False, 10.0, 0.0)
     assert one.poll_at == 10.0 + RETRY.delay(1, 0.0)
+
+
+def test_a_large_mesh_does_not_fall_upon_a_server_that_was_away_for_long() -> None:
+    one = streaming()
+    one.spread_over(60.0)
+    for _ in range(20):
+        one.stream_ended(End.FAILED, 100.0, 0.0)
+    assert one.stream_at == 130.0
+
+
+def test_those_whose_streams_a_proxy_cuts_all_at_once_do_not_all_ask_at_once() -> None:
+    one = streaming()
+    one.spread_over(60.0)
+    one.stream_ended(End.BLOCKED, 100.0, 0.5)
+    assert (one.source, one.poll_at) == (MapSource.POLLING, 130.0)
 
 
 def test_polling_goes_on_while_the_server_cannot_be_reached() -> None:

@@ -21,6 +21,7 @@ SILENCE: Final = 45.0  # seconds; a server that is well says something each 20, 
 BEHIND: Final = 10.0  # seconds that a stream may be late with what the server named elsewhere
 LONG: Final = 30.0  # seconds after which a stream that ended was none that is cut as soon as it works
 SHORT_ONES: Final = 3  # streams in a row that may be shorter: a server that is being restarted has some
+EARLY: Final = 0.1  # of the interval, by which a question may be early
 LONGEST_SPREAD: Final = 300.0  # seconds, whatever the server says
 RETRY: Final = Backoff(first=0.25, longest=15.0)  # of a server that cannot be reached
 AGAIN: Final = Backoff(first=2.0, longest=300.0)  # of a stream that something is in the way of
@@ -74,13 +75,15 @@ class Feed:
         """The stream is over, or never came about."""
         if end is End.FAILED:
             self._failed += 1
-            self.stream_at = now + RETRY.delay(self._failed, random)
+            # A server of many is called no more often than it wants, however long it was away.
+            backoff = Backoff(first=RETRY.first, longest=max(RETRY.longest, self._spread))
+            self.stream_at = now + backoff.delay(self._failed, random)
             self._leave_stream()
         elif end is End.BLOCKED or self._is_cut_again(now):
             self._blocked += 1
             self.stream_at = now + AGAIN.delay(self._blocked, random)
             if self.source is not MapSource.POLLING:
-                self.source, self.poll_at = MapSource.POLLING, now
+                self.source, self.poll_at = MapSource.POLLING, now + self._spread * random
         else:
             self.stream_at = now + self._spread * random
             self._leave_stream()
@@ -100,8 +103,9 @@ class Feed:
         """A question was answered, or not."""
         self._unanswered = 0 if is_answered else self._unanswered + 1
         if self.source is MapSource.POLLING:
-            wait = self._interval if is_answered else min(self._interval, RETRY.delay(self._unanswered, random))
-            self.poll_at = now + wait
+            # Those who began at the same moment do not ask at the same moments for ever.
+            wait = self._interval * (1 - EARLY * random)
+            self.poll_at = now + (wait if is_answered else min(wait, RETRY.delay(self._unanswered, random)))
 
     def news(self, now: float) -> None:
         """The server is known to have what this machine has not: a question is due, if that is how the map comes."""
