@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from array import array
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ R = TypeVar("R")
 CONNECTIONS: Final = 256  # to one server, for short requests at once; only as many as needed are open
 REGISTERING: Final = 64  # at once
 CONNECTING: Final = 256  # streams at once that are not current yet
+_COMPARE_AGAIN: Final = 0.5  # seconds; a fresh map costs the server something
 _TICK: Final = 0.1  # seconds: how evenly heartbeats are spread
 _PLACES: Final = round(HEARTBEAT_SECONDS / _TICK)
 _STRIDE: Final = 7  # without a common divisor with the places: few members are spread as well
@@ -39,6 +41,7 @@ class Fleet:
         self.streams: dict[Stream, None] = {}  # of those that did not leave
         self.calls = [Calls(port, connections) for port in ports]
         self.beats: Counter[str] = Counter()
+        self.beat_seconds = array("d")  # of each heartbeat that was answered
         self._info: api.ServerInfo | None = None
         self._made = self._admitted = 0
         self._places: list[list[Member]] = [[] for _ in range(_PLACES)]
@@ -110,6 +113,7 @@ class Fleet:
     async def differing(self, within: float) -> tuple[int, str]:
         """How many clients have another map than a fresh one, once they had time to get it; and what is wrong."""
         deadline = time.monotonic() + within
+        await self.until(lambda: len({stream.state.version for stream in self.streams}) <= 1, within)
         while True:
             fresh, _ = await self.fresh_digest()
             wrong = [stream for stream in self.streams if stream.state.digest != fresh]
@@ -117,7 +121,7 @@ class Fleet:
                 return 0, ""
             if time.monotonic() > deadline:
                 return len(wrong), f"a fresh map is {fresh}, {wrong[0].member.hostname} has {wrong[0].state.digest}"
-            await asyncio.sleep(_TICK)
+            await asyncio.sleep(_COMPARE_AGAIN)
 
     async def wait_for(self, change: Change, deliveries: int, within: float) -> bool:
         """Wait until a change came to so many clients; False if it does not `within` so many seconds."""
@@ -154,6 +158,7 @@ class Fleet:
             await asyncio.sleep(max(0.0, begin + tick * _TICK - time.monotonic()))
 
     async def _beat(self, member: Member, number: int) -> None:
+        begin = time.monotonic()
         try:
             await member.beat(self.calls_of(number))
         except Refused as error:
@@ -164,6 +169,7 @@ class Fleet:
             self.beats["lost"] += 1  # the server is down: the next one will come through
         else:
             self.beats["answered"] += 1
+            self.beat_seconds.append(time.monotonic() - begin)
 
     def _check(self) -> None:
         now = time.monotonic()
