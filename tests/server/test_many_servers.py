@@ -16,9 +16,10 @@ from tests.core.test_registry import BATCHES
 from tests.databases import POSTGRESQL, Databases
 from tests.server.many import PATIENCE, Running, cut_all, running
 from wireguard_mesh.core.registry import Command, Heartbeat, Leave
-from wireguard_mesh.core.snapshot import Record
+from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.errors import Unavailable
 from wireguard_mesh.store import postgres
+from wireguard_mesh.store.database import Head
 from wireguard_mesh.store.location import Location
 
 MANY = 1_000
@@ -99,6 +100,27 @@ async def test_what_one_writes_the_other_hears(shared: Location) -> None:
         await two.writer.submit(leave(1))
         await one.until_equal(two)
         assert not one.snapshot.records
+
+
+async def test_what_one_wrote_itself_is_not_read(shared: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(shared) as one:
+        await one.writer.submit(register(1))
+        read: list[int] = []
+        catch_up = one.store.catch_up
+
+        async def counted(base: Snapshot) -> Snapshot:
+            read.append(base.sequence)
+            return await catch_up(base)
+
+        monkeypatch.setattr(one.store, "catch_up", counted)
+        for sequence in (0, 1):
+            one.writer.look(Head("epoch1", sequence))
+            await one.writer.submit(register(2 + sequence))
+        assert read == []
+        for told in (Head("epoch1", 4), Head("other", 1), None):
+            one.writer.look(told)
+            await one.until(lambda: bool(read))
+            read.clear()
 
 
 async def test_each_decides_on_what_the_other_wrote(shared: Location) -> None:

@@ -54,7 +54,8 @@ class Writer:
         self._failing = False
         self._said: set[type[Exception]] = set()  # what was logged since a write succeeded
         self._probing = False
-        self._behind = False
+        self._told: Head | None = None  # where the database stands, as far as was told
+        self._look = False
         self._batch: list[Waiting] = []  # on its way to the disk
         # Called in the event loop with each new snapshot, when it is durable and in place; must return at once.
         self.on_publish: list[Callable[[Snapshot], None]] = []
@@ -88,9 +89,10 @@ class Writer:
         """The database stands at `head` (None: who knows), and can be reached: see what others wrote."""
         if self._failing:
             self.probe()
-        elif head != Head(self.snapshot.epoch, self.snapshot.sequence):
-            self._behind = True
-            self._work.set()
+            return
+        self._told = head
+        self._look = True
+        self._work.set()
 
     def lost(self, error: Unavailable) -> None:
         """The database cannot be reached, even if nobody has anything to write now."""
@@ -101,12 +103,12 @@ class Writer:
         while self._queue or not self._stopping:
             self._work.clear()
             if not (self._queue or self._probing):
-                if self._behind:
+                if self._look:
                     await self._catch_up()
                 else:
                     await self._work.wait()
                 continue
-            self._probing = self._behind = False
+            self._probing = self._look = False
             self._batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
             try:
                 await self._carry_out(self._batch)
@@ -146,7 +148,10 @@ class Writer:
         _answer(batch, outcome)
 
     async def _catch_up(self) -> None:
-        self._behind = False
+        self._look = False
+        told, ours = self._told, self.snapshot
+        if told is not None and told.epoch == ours.epoch and told.sequence <= ours.sequence:
+            return  # most often it is our own batch
         try:
             snapshot = await self._store.catch_up(self.snapshot)
         except MeshError as error:
