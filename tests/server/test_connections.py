@@ -12,7 +12,6 @@ import pytest
 
 from tests.server.serving import BIG, Served, serving
 from wireguard_mesh.server import connections, shared
-from wireguard_mesh.server.shared import source_limited
 
 
 @pytest.fixture
@@ -191,13 +190,3 @@ async def test_one_source_cannot_have_all_connections(monkeypatch: pytest.Monkey
             while served.http.server_state.connections:  # noqa: ASYNC110  # the server has no event for it
                 await asyncio.sleep(0.01)
         assert (await served.send(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")).startswith(ANSWERED)
-
-
-def test_a_proxy_on_this_machine_may_have_all_connections() -> None:
-    assert source_limited(None) is None
-    assert source_limited(("127.0.0.1", 1)) is None
-    assert source_limited(("::1", 1)) is None
-    assert source_limited(("::ffff:127.0.0.1", 1)) is None
-    assert source_limited(("192.0.2.1", 1)) == source_limited(("::ffff:192.0.2.1", 2)) != source_limited(None)
-    assert source_limited(("2001:db8::1", 1)) == source_limited(("2001:db8::2", 1))
-    assert source_limited(("fe80::1%eth0", 1)) is not None
