@@ -12,9 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from wireguard_mesh.model.errors import InvalidValue, Unavailable
 from wireguard_mesh.server.errors import MAX_BODY, error_body
 from wireguard_mesh.server.one_way import OneWayProtocol
-from wireguard_mesh.server.shared import MAX_CONNECTIONS, Shared, source_limited
-
-__all__ = ["KEEP_ALIVE_SECONDS", "MAX_CONNECTIONS", "GuardedProtocol", "connection_of"]
+from wireguard_mesh.server.shared import Shared, source_limited
 
 MAX_HEAD: Final = 16 * 1024  # request line and headers
 MAX_REQUEST: Final = MAX_HEAD + 2 * MAX_BODY  # as it travels: chunks and trailers have a cost of their own

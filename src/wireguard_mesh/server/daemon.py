@@ -21,11 +21,11 @@ from wireguard_mesh.model.networks import GLOBAL_ID_LENGTH, MeshNetwork
 from wireguard_mesh.server.app import make_app
 from wireguard_mesh.server.clock import Clock
 from wireguard_mesh.server.config import Settings, settle
-from wireguard_mesh.server.connections import MAX_CONNECTIONS
-from wireguard_mesh.server.http_server import HttpServer
+from wireguard_mesh.server.http_server import OTHER_FILES, HttpServer
 from wireguard_mesh.server.legacy import Legacy, find_legacy, take_over
 from wireguard_mesh.server.listening import ListenAddress, bind
 from wireguard_mesh.server.mesh import Mesh
+from wireguard_mesh.server.shared import MAX_CONNECTIONS
 from wireguard_mesh.server.writer import Writer
 from wireguard_mesh.store.location import Location, PostgresUrl
 from wireguard_mesh.store.lock import DatabaseLock
@@ -35,7 +35,6 @@ from wireguard_mesh.store.writing import new_epoch
 
 log = logging.getLogger(__name__)
 
-_OTHER_FILES: Final = 100  # descriptors that are no connections: database, logs, libraries
 _FEW_CONNECTIONS: Final = 12_000  # for 6,000 agents; below, who runs the server is told of it
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _PRIVATE_FOLDER: Final = 0o700
@@ -164,7 +163,7 @@ def _liveness(settings: Settings, loaded: Loaded, clock: Clock) -> Liveness:
 
 async def _stop_when(told_to_stop: asyncio.Event, writer: Writer, http: HttpServer) -> None:
     await told_to_stop.wait()
-    # First the writer: it wakes the long polls, which are then answered before the connections close.
+    # First the writer, so that whoever waits for it is answered before the connections close.
     writer.stop()
     http.stop()
 
@@ -181,7 +180,7 @@ def _make_folder(folder: Path) -> None:
 def _allow_connections() -> None:
     # The usual limit of 1024 descriptors is there for programs that use select().
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_CONNECTIONS + _OTHER_FILES
+    wanted = MAX_CONNECTIONS + OTHER_FILES
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
