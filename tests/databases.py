@@ -30,6 +30,7 @@ class Databases:
         """The one server of all tests: who stops it starts another one."""
         if self._postgres is None:
             self._postgres = self._stack.enter_context(postgres())
+            self._stack.callback(self._postgres.kill)  # at the end nothing is to be kept
         return self._postgres
 
     def new(self, engine: str) -> Location:

@@ -77,10 +77,12 @@ def test_stale_package_lists_are_fetched_once_and_recommended_packages_left_out(
 
 def test_postgresql_comes_without_a_database_server_of_its_own(tmp_path: Path) -> None:
     told = tmp_path / "createcluster.d" / "wireguard-mesh.conf"
-    done = install(tmp_path, MISSING, programs(tmp_path / "bin", id="echo 0", apt_get=f"cat {told} >{tmp_path}/log"))
+    tools = programs(tmp_path / "bin", id="echo 0", apt_get=f"cat {told} >{tmp_path}/log")
+    done = install(tmp_path, "postgresql no-such-command\n", tools)
     assert done.returncode == 0
     assert (tmp_path / "log").read_text() == "create_main_cluster = false\n"
     assert not told.exists()  # what is installed later is the administrator's
+    assert install(tmp_path, MISSING, tools).returncode == 1  # others need no such thing: there is nothing to show
 
 
 def test_what_apt_says_is_shown_when_it_fails(tmp_path: Path) -> None:

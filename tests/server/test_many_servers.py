@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -175,6 +179,39 @@ async def test_without_its_database_it_reads_and_says_so_and_goes_on(
         assert (await one.writer.submit(register(2))).number == 2
         assert [record.message for record in caplog.records].count("the database can be written again") == 1
         assert not [record for record in caplog.records if record.exc_info]
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """A process that runs on no further, and its children."""
+    processes = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+
+
+async def test_a_database_that_answers_no_more_is_one_that_is_gone(
+    shared: Location, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("_COMMAND_SECONDS", "_CONNECT_SECONDS", "_LOOK_SECONDS"):
+        monkeypatch.setattr(postgres, limit, 1.0)
+    async with running(shared) as one:
+        await one.writer.submit(register(1))
+        with frozen(databases.postgres.pid):
+            amidst = asyncio.create_task(one.writer.submit(register(2)))
+            with pytest.raises(Unavailable, match="cannot"):
+                await amidst
+            await one.until(lambda: not one.mesh.can_write)
+            with pytest.raises(Unavailable, match="cannot reach its database"):
+                await asyncio.gather(*(one.writer.submit(register(seed)) for seed in range(3, 20)))
+            await one.mesh.heartbeat(Heartbeat(public_key=public_key(1), signed=True))
+        await one.until(lambda: one.mesh.can_write)
+        await insist(lambda: one.writer.submit(register(2)))
+        await assert_one_mesh(one)
 
 
 async def test_connections_that_end_while_nobody_uses_them_are_made_anew(

@@ -56,6 +56,7 @@ class Writer:
         self._probing = False
         self._told: Head | None = None  # where the database stands, as far as was told
         self._look = False
+        self._lost: Unavailable | None = None  # why the database cannot be reached
         self._batch: list[Waiting] = []  # on its way to the disk
         # Called in the event loop with each new snapshot, when it is durable and in place; must return at once.
         self.on_publish: list[Callable[[Snapshot], None]] = []
@@ -68,6 +69,8 @@ class Writer:
         """
         if self._stopping:
             raise Unavailable("the server is stopping", "try again")
+        if self._lost is not None:
+            raise _for_clients(self._lost)  # at once, and not when each attempt has run into its time limit
         if len(self._queue) >= self._max_queue:
             raise Unavailable("the server has too much to write", "try again in a moment")
         answer: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
@@ -87,6 +90,7 @@ class Writer:
 
     def look(self, head: Head | None) -> None:
         """The database stands at `head` (None: who knows), and can be reached: see what others wrote."""
+        self._lost = None
         if self._failing:
             self.probe()
             return
@@ -95,7 +99,8 @@ class Writer:
         self._work.set()
 
     def lost(self, error: Unavailable) -> None:
-        """The database cannot be reached, even if nobody has anything to write now."""
+        """The database cannot be reached: all changes are refused at once, until `look`, or until a probe succeeds."""
+        self._lost = error
         self._note_failure(error)
 
     async def run(self) -> None:
@@ -191,6 +196,7 @@ class Writer:
         if self._failing:
             log.warning("the database can be written again")
         self._failing = False
+        self._lost = None
         self._said.clear()
 
 

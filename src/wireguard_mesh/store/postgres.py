@@ -33,8 +33,8 @@ _SERVING: Final = 0x574D0003
 _CONNECTIONS: Final = 3  # one writes, one keeps when peers were heard, one reads
 _CONNECT_SECONDS: Final = 5.0
 _LOCK_SECONDS: Final = 5.0
-_STATEMENT_SECONDS: Final = 15.0
-_COMMAND_SECONDS: Final = 20.0  # a little longer: for a database that answers no more
+_STATEMENT_SECONDS: Final = 8.0
+_COMMAND_SECONDS: Final = 10.0  # a little longer: for a database that answers no more
 _IDLE_SECONDS: Final = 10.0  # a server that is stopped amidst a batch keeps the others waiting no longer
 _LOOK_SECONDS: Final = 5.0
 _FROZEN_SECONDS: Final = 6 * _LOOK_SECONDS  # a server that does not even look loses what it holds
@@ -155,11 +155,11 @@ class PostgresDatabase:
             await connection.execute(_SERVE)
             await connection.add_listener(CHANNEL, lambda *notice: changed(_head_of(notice[-1])))
             while not ended.is_set():
-                if not self.term and await connection.fetchval(_TRY_LOCK):
+                if not self.term and await connection.fetchval(_TRY_LOCK, timeout=_LOOK_SECONDS):
                     self._terms += 1
                     self.term = self._terms
                 # Also what was announced while nobody listened, and whether the database answers.
-                row = await connection.fetchrow(_LOOK)
+                row = await connection.fetchrow(_LOOK, timeout=_LOOK_SECONDS)
                 changed(Head(row["epoch"], row["sequence"]) if row else None)
                 try:
                     await asyncio.wait_for(ended.wait(), _LOOK_SECONDS)
