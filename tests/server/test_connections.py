@@ -150,8 +150,8 @@ async def test_requests_that_wait_for_others_are_bounded(served: Served) -> None
 
 
 async def test_who_does_not_read_is_shut(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "WRITE_SECONDS", 0.2)
     assert len(await served.send(b"GET /big HTTP/1.1\r\nconnection: close\r\n\r\n")) > BIG
+    monkeypatch.setattr(connections, "WRITE_SECONDS", 0.2)
     reader, writer = await served.open()
     writer.write(b"GET /big HTTP/1.1\r\n\r\n")
     async with asyncio.timeout(10):
