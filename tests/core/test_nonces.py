@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from tests.core.samples import public_key
-from wireguard_mesh.core.nonces import FAIR_SHARE, GENERATION_SECONDS, Nonces, Replayed
+from wireguard_mesh.core.nonces import FAIR_SHARE, GENERATION_SECONDS, MAX_NONCES, Nonces, Replayed
 from wireguard_mesh.core.ratelimit import RateLimited
 
 ANN, BOB = public_key(1), public_key(2)
@@ -64,3 +66,10 @@ def test_all_together_are_bounded() -> None:
     with pytest.raises(RateLimited) as caught:
         nonces.use(BOB, "1", GENERATION_SECONDS)
     assert caught.value.retry_after == 1.0
+
+
+def test_ten_thousand_peers_that_reconnect_again_and_again_are_within_the_limits() -> None:
+    # A generation: two heartbeats a minute, and four times a refused request, its repetition and a stream.
+    each = math.ceil(GENERATION_SECONDS / 30) + 4 * 3
+    assert each <= FAIR_SHARE
+    assert 10_000 * each <= MAX_NONCES // 2
