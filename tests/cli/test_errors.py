@@ -56,3 +56,19 @@ def test_who_looks_into_a_fault_gets_all_of_it(monkeypatch: pytest.MonkeyPatch) 
 def test_a_usage_error_of_clicks_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert ends(monkeypatch, argument="-colour") == 2
     assert capsys.readouterr().err.startswith("vpn-client: No such option")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("No such command 'postgresql://u:se cr@et@h/d'.", "No such command 'postgresql://u:...@h/d'."),
+        ("extra postgres://u@h/d?sslmode=x&password=secret&a=b", "extra postgres://u@h/d?sslmode=x&password=...&a=b"),
+        ("cannot reach postgresql://u@/d?host=/run: refused", "cannot reach postgresql://u@/d?host=/run: refused"),
+        ("http://192.0.2.1:8080 does not answer", "http://192.0.2.1:8080 does not answer"),
+    ],
+)
+def test_a_databases_password_in_the_wrong_place_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    assert ends(monkeypatch, error=click.UsageError(text)) == 2
+    assert capsys.readouterr().err == f"vpn-client: {said}\n"

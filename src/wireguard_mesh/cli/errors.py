@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Final, NoReturn
 
@@ -12,6 +13,9 @@ from wireguard_mesh.cli.entry import INTERRUPTED
 from wireguard_mesh.model.errors import MeshError
 
 FAILED: Final = 1
+# Of a database's URL where none belongs, which click repeats; in what we say ourselves there is none.
+_PASSWORD: Final = re.compile(r"(postgres(?:ql)?://[^:/?@]*:).*(@)|(password=)[^&\s'\"]*", re.IGNORECASE)
+_HIDDEN: Final = r"\1\3...\2"
 
 
 def run(command: click.Command, program: str) -> NoReturn:
@@ -43,4 +47,4 @@ def run(command: click.Command, program: str) -> NoReturn:
 
 
 def _complain(program: str, text: str) -> None:
-    click.echo(f"{program}: {' '.join(text.split())}", err=True)
+    click.echo(f"{program}: {_PASSWORD.sub(_HIDDEN, ' '.join(text.split()))}", err=True)

@@ -13,6 +13,7 @@ import click
 
 from wireguard_mesh import __version__
 from wireguard_mesh.cli.commands import Group
+from wireguard_mesh.cli.database import database
 from wireguard_mesh.cli.errors import run
 from wireguard_mesh.model.errors import InvalidValue, Unavailable
 from wireguard_mesh.model.networks import DEFAULT_IPV4_NETWORK
@@ -52,7 +53,13 @@ _EPILOG: Final = (
 @click.option(
     "-network", "--network", metavar="CIDR", help=f"private IPv4 range of the mesh. Default {DEFAULT_IPV4_NETWORK}"
 )
-@click.option("-db", "--db", metavar="FILE", help="database. Default peers.db beside the configuration")
+@click.option(
+    "-db",
+    "--db",
+    metavar="FILE|URL",
+    help="database: a file, or postgresql://USER@HOST/NAME, its password in PGPASSWORD or ~/.pgpass. "
+    "Default peers.db beside the configuration",
+)
 @click.option("-config", "--config", metavar="FILE", help=f"configuration. Default {DEFAULT_FILE}")
 @click.option(
     "-heartbeat-timeout",
@@ -120,6 +127,9 @@ def status(flags: dict[str, str | None]) -> None:
     click.echo(f"peers       {health.peers}, {health.online} of them online, revision {health.revision}")
     click.echo(f"admission   {server.admission}")
     click.echo(f"public key  {server.server_public_key}")
+
+
+cli.add_command(database)
 
 
 def main() -> None:

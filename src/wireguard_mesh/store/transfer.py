@@ -6,12 +6,13 @@ there in one transaction.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import gettempdir
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from wireguard_mesh.model.errors import Conflict, InvalidValue, NotFound
 from wireguard_mesh.model.keys import PublicKey
@@ -35,6 +36,8 @@ from wireguard_mesh.store.writing import delete_whole, new_epoch, write_whole
 
 if TYPE_CHECKING:
     from wireguard_mesh.store.postgres import PostgresDatabase
+
+T = TypeVar("T")
 
 _UNREACHABLE: Final = "see whether the database server runs, and whom it lets in"
 
@@ -172,12 +175,16 @@ async def _read_file(path: Path) -> Loaded | None:
     with working_folder(Path(gettempdir()), f"read the database {path}") as folder:
         image = folder / "image.db"
         take_image(path, image)
-        database = SqliteDatabase(image, name=str(path))
-        try:
-            await prepare(database)
-            return await _contents(database)
-        finally:
-            await database.writing.dispose()
+        return await _to_its_end(_read_image(image, str(path)))
+
+
+async def _read_image(image: Path, name: str) -> Loaded | None:
+    database = SqliteDatabase(image, name)
+    try:
+        await prepare(database)
+        return await _contents(database)
+    finally:
+        await database.writing.dispose()
 
 
 async def _contents(database: Database) -> Loaded | None:
@@ -199,7 +206,10 @@ def _postgres(url: PostgresUrl) -> PostgresDatabase:
 
 async def _write(location: Location, whole: Loaded, epoch: str | None = None) -> None:
     """Write to a database that has no mesh; with an `epoch`, also in place of one."""
-    database = _open(location)
+    await _write_to(_open(location), whole, epoch)
+
+
+async def _write_to(database: Database, whole: Loaded, epoch: str | None = None) -> None:
     try:
         await prepare(database)
         await _fill(database, whole, epoch)
@@ -221,9 +231,14 @@ async def _fill(database: Database, whole: Loaded, epoch: str | None = None) -> 
 
 async def _write_file(path: Path, whole: Loaded, *, replacing: bool = False) -> None:
     with new_file(path, replacing=replacing) as made:
-        database = SqliteDatabase(made, name=str(path))
-        try:
-            await prepare(database)
-            await _fill(database, whole)
-        finally:
-            await database.writing.dispose()
+        await _to_its_end(_write_to(SqliteDatabase(made, name=str(path)), whole))
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Also if it is cancelled: SQLite works in a thread of its own, from under which no folder may be taken."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise
