@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -100,6 +101,7 @@ async def run_server(settings: Settings, ready: Callable[[Running], None], clock
         sweeper = asyncio.create_task(_sweep(mesh, settings.cleanup_interval))
         following = asyncio.create_task(_follow(store, writer))
         writing = asyncio.create_task(writer.run())
+        _spare_what_stays()
         ready(running)
         try:
             await http.serve_on(sockets)
@@ -175,6 +177,13 @@ def _make_folder(folder: Path) -> None:
         raise Unavailable(
             f"cannot make the folder {folder}: {error.strerror}", "choose another place with -db"
         ) from None
+
+
+def _spare_what_stays() -> None:
+    # 10,000 peers are 200,000 objects that stay. Without them the longest halt of a server with 9,000 streams, in which
+    # cycles are looked for, was a third of what it was (0.1 s).
+    gc.collect()
+    gc.freeze()
 
 
 def _allow_connections() -> None:
