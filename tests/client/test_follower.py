@@ -475,6 +475,27 @@ async def test_a_fault_of_ours_is_said_once_and_everything_asked_for_anew(caplog
     await following.end()
 
 
+async def test_a_fault_of_ours_while_asking_is_no_end_of_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    waits(monkeypatch, AGAIN=Backoff(first=100.0, longest=100.0))
+    server = Server()
+    server.stream_faults = [Unavailable("503")]
+    following = Following(server, interval=0.01)
+    faults = [ZeroDivisionError("ours") for _ in range(2)]
+
+    def on_map() -> None:
+        if faults:
+            raise faults.pop()
+
+    following.one._on_map = on_map
+    await following.by(MapSource.POLLING)
+    await until(lambda: not faults and following.contact.state.works)
+    assert server.asked[:3] == [None, None, None]
+    assert sum(record.exc_info is not None for record in caplog.records) == 1
+    await following.end()
+
+
 CUTS = st.lists(st.tuples(st.integers(0, 4000), st.booleans(), st.integers(1, 700)), max_size=8)
 
 

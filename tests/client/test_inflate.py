@@ -8,17 +8,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wireguard_mesh.client import inflate
 from wireguard_mesh.client.inflate import MAX_PIECE, Gunzip
 from wireguard_mesh.model.errors import InvalidValue
 
 
-@given(st.binary(max_size=3000), st.lists(st.integers(1, 200), max_size=30))
-def test_whatever_the_pieces_the_text_is_the_same(text: bytes, cuts: list[int]) -> None:
-    packed, gunzip, found = gzip.compress(text), Gunzip(), b""
-    for cut in [*cuts, len(packed)]:
-        piece, packed = packed[:cut], packed[cut:]
-        found += b"".join(gunzip.feed(piece))
-    assert found == text
+@given(st.binary(max_size=3000), st.lists(st.integers(1, 200), max_size=30), st.integers(1, 300))
+def test_whatever_the_pieces_the_text_is_the_same(text: bytes, cuts: list[int], size: int) -> None:
+    packed, gunzip, found = gzip.compress(text * 3), Gunzip(), b""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inflate, "MAX_PIECE", size)
+        for cut in [*cuts, len(packed)]:
+            piece, packed = packed[:cut], packed[cut:]
+            for part in gunzip.feed(piece):
+                assert 0 < len(part) <= size
+                found += part
+    assert found == text * 3
+
+
+def test_all_that_came_comes_out_though_it_needs_more_than_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What zlib has read whole, but could not give out yet."""
+    monkeypatch.setattr(inflate, "MAX_PIECE", 100)
+    packer, gunzip = zlib.compressobj(wbits=31), Gunzip()
+    packed = packer.compress(bytes(1000)) + packer.flush(zlib.Z_SYNC_FLUSH)
+    assert b"".join(gunzip.feed(packed)) == bytes(1000)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=8))

@@ -380,6 +380,26 @@ async def test_a_fault_of_ours_is_said_once_and_the_whole_map_asked_for(
     assert sum(record.exc_info is not None for record in caplog.records) == 1
 
 
+async def test_a_fault_of_ours_in_a_heartbeat_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hurry(monkeypatch)
+    made = Made(heartbeat=0.001)
+    await made.follow()
+    heartbeat, faults = made.script.heartbeat, [ZeroDivisionError("ours") for _ in range(3)]
+
+    async def broken(request: api.HeartbeatRequest) -> api.HeartbeatResponse:
+        if faults:
+            raise faults.pop()
+        return await heartbeat(request)
+
+    monkeypatch.setattr(made.script, "heartbeat", broken)
+    await until(lambda: not faults and made.membership.contact.works)
+    assert made.known.since is None or made.known.since == MapVersion("e", 1)
+    assert sum(record.exc_info is not None for record in caplog.records) == 1
+    await made.end()
+
+
 async def test_a_fault_of_ours_before_there_is_a_map_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Made()
 

@@ -10,15 +10,15 @@ from collections.abc import Awaitable, Callable
 from typing import Final, NoReturn
 
 from wireguard_mesh.client.clock import Clock
+from wireguard_mesh.client.ownership import is_ours, not_ours, stands_foreign
 from wireguard_mesh.core.backoff import Backoff
 from wireguard_mesh.core.contact import Contact
 from wireguard_mesh.core.engine import Engine, Wanted
 from wireguard_mesh.core.plan import calls, plan
 from wireguard_mesh.core.wanted import tunnel_mtu
 from wireguard_mesh.model.devices import BackendKind, ObservedDevice
-from wireguard_mesh.model.errors import Conflict, MeshError, NotFound, NotPermitted, Unavailable, Unsupported
+from wireguard_mesh.model.errors import Conflict, MeshError, NotFound, NotPermitted, Unsupported
 from wireguard_mesh.model.hosts import WantedHost
-from wireguard_mesh.model.keys import PrivateKey
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.system.interface import System
 from wireguard_mesh.wireguard.interface import Backend
@@ -114,12 +114,12 @@ class DeviceKeeper:
 
     async def _check_ours(self, device: ObservedDevice) -> None:
         if not await is_ours(device, self.engine.settings.private_key, self.system):
-            raise _not_ours(device.name)
+            raise not_ours(device.name)
 
     async def _create(self, backend: Backend) -> None:
         name = self.engine.settings.interface
         if await self.system.exists(name):
-            raise _not_ours(name)
+            raise not_ours(name)
         await self.system.prepare(name)
         await backend.create(name, tunnel_mtu(self.engine.settings, self.engine.link_mtu))
         self._host = None
@@ -287,27 +287,3 @@ class DeviceKeeper:
         """Let go of the backend. The interface stays."""
         if self._backend is not None:
             await self._backend.close()
-
-
-async def is_ours(device: ObservedDevice, private_key: PrivateKey | None, system: System) -> bool:
-    """Whether this device is one of ours: by its key, or because an agent of ours made the very interface."""
-    if device.private_key is not None and device.private_key == private_key:
-        return True
-    return await system.owns(device.name, has_key=device.private_key is not None)
-
-
-async def stands_foreign(
-    name: InterfaceName, private_key: PrivateKey | None, backend: Backend | None, system: System
-) -> bool:
-    """Whether an interface of that name stands that is not ours. `backend` None: this machine has no WireGuard."""
-    try:
-        device = await backend.read(name) if backend else None
-    except Unavailable:
-        device = None  # its program hangs: the system knows whether it is ours
-    if device is not None:
-        return not await is_ours(device, private_key, system)
-    return await system.exists(name) and not await system.owns(name, has_key=True)
-
-
-def _not_ours(name: InterfaceName) -> Conflict:
-    return Conflict(f"an interface named {name} stands already and is not ours", "choose another name with -interface")

@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 from wireguard_mesh.client.control import Control, NotRegistered
-from wireguard_mesh.client.device import OpenBackend, stands_foreign
+from wireguard_mesh.client.device import OpenBackend
 from wireguard_mesh.client.dial import Dialer
 from wireguard_mesh.client.http import HttpClient
+from wireguard_mesh.client.ownership import stands_foreign
 from wireguard_mesh.client.state import ClientState, StateFolder
 from wireguard_mesh.client.status import peer_statuses
 from wireguard_mesh.core.exit_nodes import ExitDecision
