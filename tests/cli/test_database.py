@@ -272,6 +272,8 @@ def test_a_machine_that_is_new_takes_over_with_a_backup(tmp_path: Path, backup: 
     with started(new) as process:
         assert process.banner[1].startswith("Network:       10.9.0.0/24")
         assert join(process, 5)[1] != epoch
+    owner = file_of(new).parent.stat().st_uid
+    assert {path.stat().st_uid for path in file_of(new).parent.iterdir()} == {owner}
     # With server.json, as it is to be.
     shutil.copy(file_of(own), file_of(new))
     assert said(run(new, "db", "restore", "-force", str(own / "b.db")))[0].startswith("restored 1 peer ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -168,3 +169,23 @@ def test_what_is_kept_aside_is_kept_with_its_log(tmp_path: Path) -> None:
     with pytest.raises(Conflict, match="exists already"):
         files.move_aside(path, kept)
     assert kept.read_text() == "of a"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_makes_is_the_servers(tmp_path: Path) -> None:
+    path, link = tmp_path / "peers.db", tmp_path / "link.db"
+    path.touch(mode=0o600)
+    outside = tmp_path.parent / f"{tmp_path.name}-outside"
+    outside.touch()
+    link.symlink_to(outside)
+    os.chown(tmp_path, 12345, 23456)
+    for each in (path, link, tmp_path / "nowhere"):
+        files.give_to_owner_of_folder(each)
+    assert (path.stat().st_uid, path.stat().st_gid) == (12345, 23456)
+    assert outside.stat().st_uid == 0
+
+
+def test_nobody_else_gives_files_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("os.chown", lambda *_, **__: pytest.fail("it was given away"))
+    files.give_to_owner_of_folder(tmp_path)

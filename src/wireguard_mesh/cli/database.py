@@ -18,6 +18,7 @@ from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.server.config import Settings, load_settings, settle
 from wireguard_mesh.server.legacy import find_legacy
 from wireguard_mesh.store.location import Location, PostgresUrl, parse_location, parse_path
+from wireguard_mesh.store.lock import lock_of
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -92,7 +93,7 @@ def restore(flags: Flags, db: str | None, config: str | None, file: str, *, forc
 
     Who registered since the backup registers anew by itself; nobody else notices.
     """
-    from wireguard_mesh.store import transfer
+    from wireguard_mesh.store import files, transfer
 
     given = _given(flags, db, config)
     settings = load_settings(given, os.environ, create=False)
@@ -107,6 +108,9 @@ def restore(flags: Flags, db: str | None, config: str | None, file: str, *, forc
         )
     )
     settle(replace(settings, network=restored.whole.snapshot.network.ipv4), location)
+    used = [] if isinstance(location, PostgresUrl) else [location, lock_of(location)]
+    for made in (settings.file, *used):
+        files.give_to_owner_of_folder(made)
     kept = f"; what was there is kept as {restored.kept}" if restored.kept else ""
     click.echo(f"restored {_peers(restored.whole.snapshot.records)} from {parse_path(file)} to {location}{kept}")
     if restored.foreign is not None:

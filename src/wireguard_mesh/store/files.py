@@ -6,7 +6,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Final
@@ -103,6 +103,19 @@ def move_aside(path: Path, kept: Path) -> None:
             part = path.with_name(path.name + suffix)
             if part.exists():
                 part.rename(kept.with_name(kept.name + suffix))
+
+
+def give_to_owner_of_folder(path: Path) -> None:
+    """If we are root, and the folder is another user's: so that the server, which runs as that user, can use the file.
+
+    Nothing if there is none. Raises `Unavailable`.
+    """
+    if os.geteuid() != 0:
+        return
+    with translated(f"give {path} to the owner of its folder"), suppress(FileNotFoundError):
+        owner = path.parent.stat()
+        # Never what a link names: the owner of the folder could choose that.
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 @contextmanager

@@ -14,11 +14,16 @@ from wireguard_mesh.model.errors import Conflict, Unavailable
 _PID_LENGTH: Final = 20
 
 
+def lock_of(database: Path) -> Path:
+    """The file that is locked."""
+    return database.with_name(database.name + ".lock")
+
+
 class DatabaseLock:
     """Held from `acquire` to `release`, or as a context."""
 
     def __init__(self, database: Path) -> None:
-        self._path = database.with_name(database.name + ".lock")
+        self._path = lock_of(database)
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
