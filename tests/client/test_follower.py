@@ -432,6 +432,9 @@ async def test_a_stream_from_an_address_that_is_gone_is_replaced(
     server.source = source
     following = Following(server)
     await following.by(MapSource.STREAM)
+    server.streams[0].send(retry_field(1000))  # nobody waits for its turn with a network that is new
+    server.streams[0].send(KEEPALIVE)
+    await until(lambda: server.streams[0].sent.empty())
     following.one.network_changed(addresses)
     if is_replaced:
         await until(lambda: len(server.streams) == 2)
@@ -443,7 +446,8 @@ async def test_a_stream_from_an_address_that_is_gone_is_replaced(
     await following.end()
 
 
-async def test_another_network_begins_anew_what_has_not_begun() -> None:
+async def test_another_network_begins_anew_what_has_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits(monkeypatch, AGAIN=Backoff(first=100.0, longest=100.0))
     server = Server()
 
     async def hang(_stream: Open, _since: MapVersion | None) -> None:
@@ -455,6 +459,7 @@ async def test_another_network_begins_anew_what_has_not_begun() -> None:
     server.talk = server.serve
     following.one.network_changed({HERE})
     await following.by(MapSource.STREAM)
+    assert server.asked == []
     server.streams[0].is_closed = True  # it never was open
     await following.end()
 

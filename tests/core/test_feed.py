@@ -121,6 +121,20 @@ def test_those_whose_streams_a_proxy_cuts_all_at_once_do_not_all_ask_at_once() -
     assert (one.source, one.poll_at) == (MapSource.POLLING, 130.0)
 
 
+def test_after_questions_failed_too_streams_are_given_another_chance() -> None:
+    """As when the server behind a proxy was away: it was not the proxy that held streams back."""
+    one = polling()
+    for _ in range(9):
+        one.stream_ended(End.BLOCKED, 10.0, 0.0)
+        one.polled(False, 10.0, 0.0)
+    assert one.stream_at > 30.0
+    one.spread_over(4.0)
+    one.polled(True, 20.0, 0.5)
+    assert one.stream_at == 22.0
+    one.stream_ended(End.BLOCKED, 30.0, 0.0)
+    assert one.stream_at == 30.0 + AGAIN.delay(1, 0.0)
+
+
 def test_polling_goes_on_while_the_server_cannot_be_reached() -> None:
     one = polling()
     one.polled(True, 10.0, 0.0)

@@ -63,6 +63,7 @@ class Follower:
         self._limit: asyncio.Timeout | None = None
         self._from: Address | None = None
         self._forgotten = 0
+        self._is_dropped = False
 
     @property
     def source(self) -> MapSource:
@@ -112,7 +113,8 @@ class Follower:
         """This machine has these addresses now. A stream that goes out from another one is dead, and does not know; one
         that is not there yet is begun anew."""
         is_alive = self._from is not None and (self._from.is_loopback or self._from in addresses)
-        if not (is_alive and self._has_step):
+        if self._limit is not None and not (is_alive and self._has_step):
+            self._is_dropped = True
             self._give(0.0)
         self._feed.network_changed(self._clock().monotonic)
         self._wake()
@@ -127,7 +129,10 @@ class Follower:
             end = await self._stream_once()
             if end is not None:
                 self._feed.stream_ended(end, self._clock().monotonic, random.random())
-                self._wake()
+            if self._is_dropped:
+                self._feed.network_changed(self._clock().monotonic)
+            self._is_dropped = False
+            self._wake()
 
     async def _stream_once(self) -> End | None:
         """What came of one stream; None: it is to be tried again at once."""
@@ -135,6 +140,8 @@ class Follower:
             await self._listen()
             reason = "the server ended it"
         except TimeoutError:
+            if self._is_dropped:
+                return End.WORKED  # for all that is known
             reason = "nothing came any more" if self._has_step else "nothing came"
         except NotRegistered as error:
             self._forgotten += 1

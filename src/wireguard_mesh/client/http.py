@@ -93,21 +93,19 @@ class HttpClient:
 
     @contextlib.asynccontextmanager
     async def stream(self, target: str, headers: Mapping[str, str], *, seconds: float) -> AsyncIterator[Stream]:
-        """Ask for an answer that goes on and on, and hold it; `seconds` is for its beginning.
+        """Ask for an answer that goes on and on, and hold it; `seconds` is for its beginning, once connected.
 
         Raises `Unavailable`, and `dial.Unreachable` if there is no connection to the server at all.
         """
         server = self.dialer.server
-        connection: Connection | None = None
+        connection = Connection(*await self.dialer.connect())
         try:
             with _in_plain_words(server, seconds):
                 async with asyncio.timeout(seconds):
-                    connection = Connection(*await self.dialer.connect())
                     head = await connection.ask(self._head("GET", target, headers, b""))
             yield Stream(connection, head, server)
         finally:
-            if connection is not None:
-                connection.close()
+            connection.close()
 
     async def _connection(self) -> Connection:
         while self._idle:

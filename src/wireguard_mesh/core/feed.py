@@ -101,6 +101,10 @@ class Feed:
 
     def polled(self, is_answered: bool, now: float, random: float) -> None:
         """A question was answered, or not."""
+        if is_answered and self._unanswered:
+            # It was the server that did not answer, and nothing that holds back streams only.
+            self._blocked = 0
+            self.stream_at = min(self.stream_at, now + self._spread * random)
         self._unanswered = 0 if is_answered else self._unanswered + 1
         if self.source is MapSource.POLLING:
             # Those who began at the same moment do not ask at the same moments for ever.
