@@ -138,7 +138,8 @@ async def test_every_reader_ends_with_exactly_the_map(events: Sequence[tuple[str
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pieces, "CHUNK_PEERS", 2)
         patch.setattr(pushing, "FEW_RECORDS", 2)
-        patch.setattr(streams, "PORTION", 1)
+        for slice_of_work in ("SLICE", "CATCHING_UP", "PORTION"):
+            patch.setattr(streams, slice_of_work, 1)
         snapshot = after(empty(), *(register(seed) for seed in range(READER, 7)))
         hub = Hub(snapshot, encode)
         clients = [Client(is_gzip=False), Client(is_gzip=True), Client(is_gzip=True)]

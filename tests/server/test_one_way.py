@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.server.serving import Message
-from wireguard_mesh.model.errors import InvalidValue, Unavailable
+from tests.server.serving import BIG, Message
 from wireguard_mesh.server import connections
 from wireguard_mesh.server.connections import connection_of
 from wireguard_mesh.server.http_server import HttpServer
@@ -24,20 +23,29 @@ class Greeting(OneWayProtocol):
     """One that says something at once."""
 
     def begin(self) -> None:
-        self.transport.write(b"hello")
+        self.transport.write(b"patience" if self.is_paused else b"hello")
 
 
 @asynccontextmanager
-async def handing_over(per_source: int = 0, max_connections: int = 10) -> AsyncIterator[tuple[HttpServer, int]]:
+async def handing_over(
+    per_source: int = 0, max_connections: int = 10, late: asyncio.Event | None = None
+) -> AsyncIterator[tuple[HttpServer, int]]:
+    """`late` is set when a connection was gone before it could be handed over."""
+    late = late or asyncio.Event()
+
     async def app(scope: Message, receive: Any, send: Any) -> None:
         await receive()
-        heir = Greeting()
-        try:
-            assert connection_of(scope).hand_over(heir)
-        except (InvalidValue, Unavailable):
-            await send({"type": "http.response.start", "status": 400, "headers": [(b"content-length", b"2")]})
-            await send({"type": "http.response.body", "body": b"no"})
+        if scope["path"] == "/big":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % BIG)]})
+            await send({"type": "http.response.body", "body": bytes(BIG)})
             return
+        if scope["path"] == "/late":
+            await receive()  # which returns when the other side is gone
+            assert not connection_of(scope).hand_over(Greeting())
+            late.set()
+            return
+        heir = Greeting()
+        assert connection_of(scope).hand_over(heir)
         heir.begin()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"what nobody sees"})
@@ -71,6 +79,12 @@ async def until_gone(http: HttpServer) -> None:
             await asyncio.sleep(0.01)
 
 
+async def until_there(http: HttpServer) -> None:
+    async with asyncio.timeout(10):
+        while not http.server_state.tasks:  # noqa: ASYNC110  # the server has no event for it
+            await asyncio.sleep(0.01)
+
+
 async def test_what_the_application_still_answers_is_dropped_and_the_end_is_an_end() -> None:
     async with handing_over() as (http, port):
         reader, writer = await taken(port)
@@ -82,8 +96,8 @@ async def test_what_the_application_still_answers_is_dropped_and_the_end_is_an_e
 
 async def test_it_counts_among_the_connections_of_all_and_of_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "source_limited", lambda _client: "one")
-    for limits in ({"per_source": 1}, {"max_connections": 1}):
-        async with handing_over(**limits) as (http, port):
+    for per_source, max_connections in ((1, 10), (0, 1)):
+        async with handing_over(per_source, max_connections) as (http, port):
             for _ in range(2):  # it is given back, once
                 _, writer = await taken(port)
                 other, another = await asyncio.open_connection("127.0.0.1", port)
@@ -92,6 +106,29 @@ async def test_it_counts_among_the_connections_of_all_and_of_its_source(monkeypa
                 for each in (writer, another):
                     each.close()
                 await until_gone(http)
+
+
+async def test_what_is_still_unread_of_the_last_answer_comes_first() -> None:
+    async with handing_over() as (http, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /big HTTP/1.1\r\n\r\n" + REQUEST)
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(BIG)
+        assert await reader.readexactly(8) == b"patience"
+        writer.close()
+        await until_gone(http)
+
+
+async def test_a_connection_that_is_gone_is_not_handed_over() -> None:
+    late = asyncio.Event()
+    async with handing_over(late=late) as (http, port):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /late HTTP/1.1\r\n\r\n")
+        await until_there(http)
+        writer.transport.abort()
+        async with asyncio.timeout(10):
+            await late.wait()
+        await until_gone(http)
 
 
 async def test_its_clocks_are_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
