@@ -182,3 +182,34 @@ async def test_what_nobody_sees_is_told_nobody() -> None:
         await asyncio.sleep(0)
     assert len(client.wire.written) == written
     client.hang_up()
+
+
+async def test_what_changes_amid_a_push_is_pushed_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "SLICE", 1)
+    snapshot = after(empty(), register(READER))
+    hub = Hub(snapshot, encode)
+    clients = [Client(is_gzip=False) for _ in range(3)]
+    for client in clients:
+        client.connect(hub, room=100)
+    for seed in (1, 2, 3):
+        snapshot = after(snapshot, register(seed))
+        hub.publish(snapshot)
+        for _ in range(2):
+            await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        while not all(client.has(snapshot) for client in clients):
+            await asyncio.sleep(0)
+            for client in clients:
+                client.read()
+    for client in clients:
+        client.hang_up()
+
+
+async def test_a_connection_that_is_gone_becomes_no_stream() -> None:
+    class Gone(Connection):
+        def hand_over(self, heir: OneWayProtocol) -> bool:  # noqa: ARG002  # as the real one
+            return False
+
+    hub = Hub(after(empty(), register(READER)), encode)
+    hub.open(cast("GuardedProtocol", Gone(Wire(1))), public_key(READER), None, is_gzip=False)
+    assert len(hub) == 0
