@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -27,12 +28,12 @@ class Calls:
         self._waiting: deque[asyncio.Future[_Connection]] = deque()
         self.received = 0
 
-    async def call(self, request: bytes) -> Answer:
-        """Raises `OSError` if there is no answer."""
+    async def call(self, make_request: Callable[[], bytes]) -> Answer:
+        """The request is made when it can be sent: a signature has a time. Raises `OSError` if there is no answer."""
         connection = await self._take()
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                answer = await connection.call(self.port, request)
+                answer = await connection.call(self.port, make_request)
         except BadAnswer as error:
             connection.close()
             raise ConnectionError(str(error)) from None
@@ -75,13 +76,13 @@ class _Connection(asyncio.Protocol):
         self._data = b""
         self._head: Head | None = None
 
-    async def call(self, port: int, request: bytes) -> Answer:
+    async def call(self, port: int, make_request: Callable[[], bytes]) -> Answer:
         loop = asyncio.get_running_loop()
         if self._transport is None or self._transport.is_closing():
             await loop.create_connection(lambda: self, "127.0.0.1", port)
         assert self._transport is not None
         answer = self._answer = loop.create_future()
-        self._transport.write(request)
+        self._transport.write(make_request())
         done: Answer = await answer
         return done
 

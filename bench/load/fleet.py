@@ -50,7 +50,7 @@ class Fleet:
     async def learn(self) -> None:
         """Ask the server who it is; to be called first."""
         request = b"GET /v1/server HTTP/1.1\r\nhost: server\r\n\r\n"
-        self._info = api.server_info.decode((await self.calls[0].call(request)).body)
+        self._info = api.server_info.decode((await self.calls[0].call(lambda: request)).body)
 
     def new_member(self) -> Member:
         """A client that nobody knows yet."""
@@ -149,6 +149,9 @@ class Fleet:
                 member for member in self._places[tick % _PLACES] if not member.has_left
             ]
             for number, member in enumerate(place):
+                if member.is_beating:
+                    self.beats["late"] += 1  # no agent beats again while it waits for the answer
+                    continue
                 task = asyncio.get_running_loop().create_task(self._beat(member, number))
                 self._beating.add(task)
                 task.add_done_callback(self._beating.discard)
@@ -159,6 +162,7 @@ class Fleet:
 
     async def _beat(self, member: Member, number: int) -> None:
         begin = time.monotonic()
+        member.is_beating = True
         try:
             await member.beat(self.calls_of(number))
         except Refused as error:
@@ -170,6 +174,8 @@ class Fleet:
         else:
             self.beats["answered"] += 1
             self.beat_seconds.append(time.monotonic() - begin)
+        finally:
+            member.is_beating = False
 
     def _check(self) -> None:
         now = time.monotonic()

@@ -42,6 +42,7 @@ class Member:
     peer_id: PeerId = UNREGISTERED
     changed: float = 0.0
     has_left: bool = False
+    is_beating: bool = False
 
     def request(self, method: str, target: str, body: bytes = b"", headers: str = "") -> bytes:
         """A signed request as it goes over the wire. `headers` are lines with their ends."""
@@ -60,10 +61,16 @@ class Member:
 
     async def ask(self, calls: Calls, method: str, target: str, body: bytes = b"") -> Answer:
         """The answer; signs once more if the server process is another one. Raises `Refused`, `OSError`."""
-        signed_for = self.instance
-        answer = await calls.call(self.request(method, target, body))
+        signed_for = ""
+
+        def request() -> bytes:
+            nonlocal signed_for
+            signed_for = self.instance
+            return self.request(method, target, body)
+
+        answer = await calls.call(request)
         if self.is_to_sign_again(answer.head, signed_for):
-            answer = await calls.call(self.request(method, target, body))
+            answer = await calls.call(request)
         if not answer.head.is_ok:
             raise Refused(f"{method} {target}: {answer.head.status} {answer.body.decode(errors='replace')}")
         return answer
