@@ -138,6 +138,15 @@ def test_what_cannot_be_read_is_told_apart(tmp_path: Path, monkeypatch: pytest.M
         files.take_image(path, image)
 
 
+def test_a_place_is_free_without_what_belonged_to_a_database(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    assert files.is_free(path)
+    (tmp_path / "a.db-wal").touch()
+    assert not files.is_free(path)
+    (tmp_path / "a.db-wal").rename(path)
+    assert not files.is_free(path)
+
+
 def test_whether_there_is_something(tmp_path: Path) -> None:
     path = tmp_path / "a"
     assert not files.has_content(path)

@@ -270,6 +270,21 @@ async def test_peers_are_never_written_over_without_being_kept(location: Locatio
         await restored(location, tmp_path, force=True)
 
 
+async def test_the_log_of_a_database_that_was_removed_is_none_of_the_restored_one(tmp_path: Path) -> None:
+    location = tmp_path / "peers.db"
+    await fill(location, 1, 2, 3)
+    await transfer.back_up(location, tmp_path / "backup.db")
+    async with opened(location) as store:
+        await store.save_last_seen([(public_key(2), 4e9)], 0.0)
+        log = (tmp_path / "peers.db-wal").read_bytes()
+        assert log
+    location.unlink()
+    (tmp_path / "peers.db-wal").write_bytes(log)
+    await restored(location, tmp_path)
+    expected, found = await tables_of(tmp_path / "backup.db"), await tables_of(location)
+    assert found[peers.name] == expected[peers.name]
+
+
 async def test_another_servers_backup_is_the_next_servers_that_starts(location: Location, tmp_path: Path) -> None:
     await fill(location, 1, 2, 3)
     await transfer.back_up(location, tmp_path / "backup.db")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shlex
 import time
@@ -16,7 +15,6 @@ import click
 from wireguard_mesh.cli.commands import Group
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.server.config import Settings, load_settings, settle
-from wireguard_mesh.server.legacy import find_legacy
 from wireguard_mesh.store.location import Location, PostgresUrl, parse_location, parse_path
 from wireguard_mesh.store.lock import lock_of
 
@@ -119,6 +117,8 @@ def restore(flags: Flags, db: str | None, config: str | None, file: str, *, forc
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
+    import asyncio
+
     return asyncio.run(work)
 
 
@@ -128,6 +128,8 @@ def _given(flags: Flags, db: str | None, config: str | None) -> Flags:
 
 def _place(location: Location) -> Location:
     """Where the server has its database: beside the list of peers that it was made of, if that is named."""
+    from wireguard_mesh.server.legacy import find_legacy
+
     legacy = None if isinstance(location, PostgresUrl) else find_legacy(location)
     return legacy.database if legacy else location
 

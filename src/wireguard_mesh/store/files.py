@@ -82,6 +82,11 @@ def new_file(path: Path, *, replacing: bool = False) -> Iterator[Path]:
             _sync(path.parent)
 
 
+def is_free(path: Path) -> bool:
+    """Whether there is nothing, and nothing of a database that was there."""
+    return not any(path.with_name(path.name + suffix).exists() for suffix in ("", *_BESIDE))
+
+
 def refuse_standing(path: Path, *, replacing: bool = False) -> None:
     """Raise `Conflict` if something is in the place of a new file; with `replacing`, if that is no mere file."""
     with translated(f"write {path}", _PLACE):

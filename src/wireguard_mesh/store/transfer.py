@@ -20,6 +20,7 @@ from wireguard_mesh.store.access import prepare, reading, transaction
 from wireguard_mesh.store.database import Database, Head
 from wireguard_mesh.store.files import (
     has_content,
+    is_free,
     make_folder,
     move_aside,
     new_file,
@@ -101,7 +102,10 @@ async def restore(file: Path, location: Location, *, ours: PublicKey, force: boo
         make_folder(location.parent)
     async with _alone(location):
         is_kept = await _keep(location, kept, force=force)
-        await _write(location, restored, epoch=new_epoch())
+        if isinstance(location, PostgresUrl) or not is_free(location):
+            await _write(location, restored, epoch=new_epoch())
+        else:  # so that nothing is left of it if there is no room
+            await _write_file(location, restored, epoch=new_epoch())
     return Restored(restored, kept if is_kept else None, foreign)
 
 
@@ -229,9 +233,9 @@ async def _fill(database: Database, whole: Loaded, epoch: str | None = None) -> 
         await database.announce(connection, Head(snapshot.epoch, snapshot.sequence))
 
 
-async def _write_file(path: Path, whole: Loaded, *, replacing: bool = False) -> None:
+async def _write_file(path: Path, whole: Loaded, epoch: str | None = None, *, replacing: bool = False) -> None:
     with new_file(path, replacing=replacing) as made:
-        await _to_its_end(_write_to(SqliteDatabase(made, name=str(path)), whole))
+        await _to_its_end(_write_to(SqliteDatabase(made, name=str(path)), whole, epoch))
 
 
 async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
