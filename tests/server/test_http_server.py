@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
 
 import pytest
 
 from tests.server.serving import Served, serving
+from wireguard_mesh.server.connections import WRITE_SECONDS, GuardedProtocol
 
 
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
     async with serving() as one:
         yield one
+
+
+async def test_what_a_dead_machine_does_not_acknowledge_ends_its_connection(served: Served) -> None:
+    _, writer = await served.open()
+    writer.write(b"GET /held HTTP/1.1\r\n\r\n")
+    await served.held.wait()
+    (accepted,) = served.http.server_state.connections
+    assert isinstance(accepted, GuardedProtocol)
+    with socket.socket(fileno=os.dup(accepted.transport.get_extra_info("socket").fileno())) as connection:
+        timeout = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    assert timeout == WRITE_SECONDS * 1000
+    writer.close()
 
 
 async def test_every_answer_is_dated(served: Served) -> None:

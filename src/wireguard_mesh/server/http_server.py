@@ -76,5 +76,4 @@ def _possible_connections() -> int:
 def _give_up_the_dead(listener: socket.socket) -> None:
     # Accepted connections inherit it: what is sent to a machine that is gone is not tried for a quarter of an hour
     # (tcp(7), TCP_USER_TIMEOUT).
-    if listener.family in {socket.AF_INET, socket.AF_INET6}:
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(WRITE_SECONDS * 1000))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(WRITE_SECONDS * 1000))
