@@ -1,9 +1,10 @@
 """How cost grows with the number of clients: what `bench live_map` printed becomes a table and a picture.
 
     python -m bench live_map | tee figures
-    python -m bench.growth figures docs/live-map.svg
+    python -m bench.growth figures docs/performance.md docs/live-map.svg
 
-The table, in Markdown, goes to standard output. Lines of the input that are no figures are passed over.
+The table takes the place of the one between two comments of the page. Lines of the input that are no figures are passed
+over.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import msgspec
 
 from bench.report import Figure
 
+BEGIN: Final = "<!-- live map: made by bench.growth -->"
+END: Final = "<!-- end -->"
 Series = dict[int, Figure]  # by the number of clients
 
 _WIDTH, _HEIGHT, _MARGIN = 340, 230, 46  # of one panel, in pixels
@@ -129,10 +132,20 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 
+def put(page: str, made: str) -> str:
+    """The page with this table between its comments. Raises `ValueError` if it has not both."""
+    before, _, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"the page has no place for the table: {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n{made}\n{END}{after}"
+
+
 def main() -> None:
-    figures = read(Path(sys.argv[1]).read_text().splitlines())
-    Path(sys.argv[2]).write_text(svg(figures))
-    print(table(figures))
+    figures_file, page, picture = map(Path, sys.argv[1:])
+    figures = read(figures_file.read_text().splitlines())
+    page.write_text(put(page.read_text(), table(figures)))
+    picture.write_text(svg(figures))
 
 
 if __name__ == "__main__":

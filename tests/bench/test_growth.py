@@ -2,7 +2,9 @@
 
 import xml.etree.ElementTree as ET
 
-from bench.growth import PANELS, read, svg, table
+import pytest
+
+from bench.growth import BEGIN, END, PANELS, put, read, svg, table
 from bench.report import Figure, json_lines
 
 FIGURES = [
@@ -42,6 +44,14 @@ def test_the_picture_has_a_line_for_each_series() -> None:
         assert x0 < x1 < x2
         assert y0 > y1 > y2
         assert abs((y1 - y0) / (x1 - x0) - (y2 - y1) / (x2 - x1)) < 0.05
+
+
+def test_a_page_keeps_all_but_the_table() -> None:
+    page = f"# Title\n\n{BEGIN}\nold\n{END}\n\nmore\n"
+    assert put(page, "new") == f"# Title\n\n{BEGIN}\nnew\n{END}\n\nmore\n"
+    assert put(put(page, "other"), "new") == put(page, "new")
+    with pytest.raises(ValueError, match="no place"):
+        put("# Title\n", "new")
 
 
 def test_a_picture_of_nothing_is_one() -> None:
