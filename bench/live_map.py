@@ -14,7 +14,7 @@ from bench.report import Figure
 from lab.machine import ROOT
 
 SIZES = "100,1000,3000,10000"
-TIMEOUT = 600.0  # seconds for one size
+TIMEOUT = 600.0  # seconds for one size, which ends by itself before
 _figure = msgspec.json.Decoder(Figure)
 
 
@@ -24,11 +24,15 @@ def measure() -> list[Figure]:
 
 
 def _measure(size: int) -> list[Figure]:
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.live_map_size", str(size)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        timeout=TIMEOUT,
-        check=True,
-    )
-    return [_figure.decode(line) for line in done.stdout.splitlines()]
+    """One size. What a run that failed has measured until then is kept, and that it failed is a figure too."""
+    command = [sys.executable, "-m", "bench.live_map_size", str(size)]
+    failure = ""
+    try:
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, timeout=TIMEOUT, check=True)
+        said = done.stdout
+    except subprocess.CalledProcessError as error:
+        said, failure = error.stdout, f"it ended with {error.returncode}, and said above why"
+    except subprocess.TimeoutExpired as error:
+        said, failure = error.stdout or b"", f"it took longer than {TIMEOUT:.0f} s"
+    ended = Figure(name=f"{size:,}: measurement that broke off", value=bool(failure), unit="", aim="0", note=failure)
+    return [*(_figure.decode(line) for line in said.splitlines()), ended]

@@ -31,6 +31,7 @@ JOINS: Final = 20
 SETTLE_SECONDS: Final = 3.0
 PAUSE_SECONDS: Final = 0.5  # between two joins
 DEADLINE_SECONDS: Final = 120.0  # for whatever is waited for
+WHOLE_SECONDS: Final = 540.0  # for all of it
 NO_LIMIT: Final = ("-registration-burst", "0")
 
 
@@ -210,7 +211,7 @@ def main() -> None:
     with local_server(*NO_LIMIT) as server:
         size = Size(server, count)
         try:
-            uvloop.run(size.run())
+            uvloop.run(asyncio.wait_for(size.run(), WHOLE_SECONDS))
         finally:
             print(json_lines(size.figures), flush=True)
 

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 START_TIMEOUT = 20.0
 POLL = 0.02
+_END_WITH_OWNER = ("setpriv", "--pdeathsig=KILL", "--")  # should this process be killed, the kernel ends the server
 
 
 class LocalServer:
@@ -41,7 +42,7 @@ class LocalServer:
         pinned = [] if self._cpu is None else ["taskset", "-c", str(self._cpu)]
         with (self._home / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*pinned, program, "-listen", f"127.0.0.1:{self.port}", *self._arguments],
+                [*_END_WITH_OWNER, *pinned, program, "-listen", f"127.0.0.1:{self.port}", *self._arguments],
                 env={**os.environ, "HOME": str(self._home)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
