@@ -51,8 +51,8 @@ class Running:
 
 
 @asynccontextmanager
-async def running(location: Location) -> AsyncIterator[Running]:
-    """A server, from its start to its end."""
+async def running(location: Location, *, is_told: bool = True) -> AsyncIterator[Running]:
+    """A server, from its start to its end. Not `is_told`: the database tells it nothing of what others write."""
     time = Time()
     clock = Clock(lambda: time.wall, lambda: time.monotonic)
     store = await Store.open(location)
@@ -63,7 +63,7 @@ async def running(location: Location) -> AsyncIterator[Running]:
         liveness.load(loaded.last_seen.items(), [])
         mesh = Mesh(writer, liveness, RateLimiter(0, 1.0, what="too many"), store, clock)
         writing = asyncio.create_task(writer.run())
-        following = asyncio.create_task(store.follow(writer.look, writer.lost))
+        following = asyncio.create_task(store.follow(writer.look if is_told else lambda _head: None, writer.lost))
         try:
             yield Running(store, writer, mesh, time)
         finally:

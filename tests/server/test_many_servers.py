@@ -22,6 +22,8 @@ from tests.server.many import PATIENCE, Running, cut_all, running
 from wireguard_mesh.core.registry import Command, Heartbeat, Leave
 from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.errors import Unavailable
+from wireguard_mesh.model.peers import MapVersion
+from wireguard_mesh.server import writer
 from wireguard_mesh.store import postgres
 from wireguard_mesh.store.database import Head
 from wireguard_mesh.store.location import Location
@@ -243,3 +245,23 @@ async def test_both_start_at_once_on_an_empty_database(shared: Location) -> None
 
     epochs = await asyncio.gather(*(start() for _ in range(4)))
     assert set(epochs) == {"epoch1"}
+
+
+async def test_a_server_that_is_asked_for_changes_since_what_it_has_not_heard_of_looks_first(shared: Location) -> None:
+    async with running(shared) as one, running(shared, is_told=False) as other:
+        await one.writer.submit(register(1))
+        version = MapVersion(one.snapshot.epoch, one.snapshot.revision)
+        await other.mesh.reach(version)
+        assert other.snapshot.revision == one.snapshot.revision
+        await other.mesh.reach(version)
+        await other.mesh.reach(None)
+
+
+async def test_a_version_that_nobody_has_is_not_waited_for_long(
+    shared: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "REACH_SECONDS", 0.01)
+    async with running(shared) as one:
+        await one.mesh.reach(MapVersion(one.snapshot.epoch, 99))
+        await one.mesh.reach(MapVersion("other", 99))
+        assert one.snapshot.revision == 0

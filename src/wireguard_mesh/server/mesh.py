@@ -131,6 +131,11 @@ class Mesh:
         if not record.peer.online:
             self._events.note("peer is back", after, self._clock.monotonic())
 
+    async def reach(self, version: MapVersion | None) -> None:
+        """To be called before a client is answered who has this version, perhaps from another server."""
+        if version is not None:
+            await self._writer.reach(version)
+
     def map(self, public_key: PublicKey, since: MapVersion | None) -> MapUpdate:
         """What changed for a peer. Raises `NotFound`."""
         return changes_since(self.snapshot, public_key, since)

@@ -11,12 +11,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from wireguard_mesh.core.ipam import QUARANTINE_SECONDS
 from wireguard_mesh.core.registry import Command, Outcome, decide
 from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.errors import MeshError, Unavailable
+from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.server.clock import Clock
 from wireguard_mesh.store.database import Head
 from wireguard_mesh.store.faults import Unreachable
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 
 MAX_BATCH: Final = 500
 MAX_QUEUE: Final = 5_000
+REACH_SECONDS: Final = 1.0  # many times what catching up takes
 STOP_SECONDS: Final = 1.5  # less than what connections are given at the end, so that all who wait are answered
 
 Waiting = tuple[Command, asyncio.Future[Record]]
@@ -56,6 +59,7 @@ class Writer:
         self._probing = False
         self._told: Head | None = None  # where the database stands, as far as was told
         self._look = False
+        self._published = asyncio.Event()  # the next snapshot is in place
         self._lost: Unavailable | None = None  # why the database cannot be reached
         self._batch: list[Waiting] = []  # on its way to the disk
         # Called in the event loop with each new snapshot, when it is durable and in place; must return at once.
@@ -97,6 +101,22 @@ class Writer:
         self._told = head
         self._look = True
         self._work.set()
+
+    async def reach(self, version: MapVersion) -> None:
+        """Where another server has told a client more than this one knows: see what it wrote, for a moment at most.
+
+        A version that nobody ever had, or that was restored away, is not waited for any longer than that.
+        """
+        if not self._store.shared or self._lost is not None or not self._is_before(version):
+            return
+        self.look(None)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REACH_SECONDS):
+                while self._is_before(version):
+                    await self._published.wait()
+
+    def _is_before(self, version: MapVersion) -> bool:
+        return self.snapshot.epoch == version.epoch and self.snapshot.revision < version.revision
 
     def lost(self, error: Unavailable) -> None:
         """The database cannot be reached: all changes are refused at once, until `look`, or until a probe succeeds."""
@@ -173,6 +193,8 @@ class Writer:
         before, self.snapshot = self.snapshot, snapshot
         if snapshot is before:
             return
+        published, self._published = self._published, asyncio.Event()
+        published.set()
         for told in self.on_publish:
             try:
                 told(snapshot)

@@ -71,16 +71,17 @@ def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, hub: Hub, clock: Clo
     @get("/v1/map")
     async def network_map(request: AnyRequest) -> ASGIResponse:
         key = gate.member(request, await gate.body(request))
-        since = request.query_params.get("since")
-        return json_reply(renderer.update(mesh.map(key, MapVersion.parse(since) if since else None)))
+        since = _version(request.query_params.get("since"))
+        await mesh.reach(since)
+        return json_reply(renderer.update(mesh.map(key, since)))
 
     @get("/v1/map/stream")
     async def stream(request: AnyRequest) -> ASGIResponse:
         key = gate.member(request, await gate.body(request))
         if request.scope["http_version"] != HTTP_VERSION:
             raise InvalidValue(f"a stream needs HTTP/{HTTP_VERSION}", "a proxy in between may have to be told")
-        since = request.headers.get("last-event-id") or request.query_params.get("since")
-        version = MapVersion.parse(since) if since else None
+        version = _version(request.headers.get("last-event-id") or request.query_params.get("since"))
+        await mesh.reach(version)
         is_gzip = accepts_gzip(request.headers.get("accept-encoding", ""))
         hub.open(connection_of(request.scope), key, version, is_gzip=is_gzip)
         return ASGIResponse()  # nobody sees it: the connection is the hub's now
@@ -144,3 +145,7 @@ def _small_map(mesh: Mesh, key: PublicKey, since: MapVersion | None) -> api.MapU
         return None
     update = mesh.map(key, since)
     return update if len(update.upsert) <= MAX_RECORDS_AT_ONCE else None
+
+
+def _version(text: str | None) -> MapVersion | None:
+    return MapVersion.parse(text) if text else None
