@@ -106,12 +106,27 @@ def test_a_question_without_an_answer_is_asked_again_soon() -> None:
     assert one.poll_at == 10.0 + RETRY.delay(1, 0.0)
 
 
-def test_a_large_mesh_does_not_fall_upon_a_server_that_was_away_for_long() -> None:
-    one = streaming()
-    one.spread_over(60.0)
-    for _ in range(20):
-        one.stream_ended(End.FAILED, 100.0, 0.0)
-    assert one.stream_at == 130.0
+@pytest.mark.parametrize("end", [End.FAILED, End.BLOCKED])
+@pytest.mark.parametrize("attempts", [1, 2, 4, 20])
+def test_a_large_mesh_does_not_fall_upon_a_server_however_long_it_was_away(end: End, attempts: int) -> None:
+    due = []
+    for number in range(100):
+        one = streaming()
+        one.spread_over(60.0)
+        for _ in range(attempts):
+            one.stream_ended(end, 100.0, number / 100)
+        due.append(one.stream_at - 100.0)
+    assert max(due) > 55.0
+    assert max(sum(start <= at < start + 10.0 for at in due) for start in range(60)) <= 2 * 100 / 6
+
+
+def test_questions_that_find_no_server_are_spread_too() -> None:
+    one = polling()
+    one.spread_over(40.0)
+    one.polled(False, 100.0, 0.5)
+    assert one.poll_at == 120.0
+    one.polled(False, 100.0, 0.0)
+    assert one.poll_at == 100.0 + RETRY.delay(2, 0.0)
 
 
 def test_those_whose_streams_a_proxy_cuts_all_at_once_do_not_all_ask_at_once() -> None:

@@ -3,7 +3,8 @@ again. Says when to try a stream and when to ask; whoever runs it opens connecti
 
 * A stream that had worked and ends is opened again at a random moment within the time that the server named, so that a
   server which starts anew is not called by all at once; in a small mesh that is at once.
-* A server that cannot be reached is tried again by backoff.
+* A server that cannot be reached is tried again by backoff, and each attempt is at a random moment of that time too: it
+  is not known which of them will be the one that all succeed with.
 * Where requests are answered but streams bring nothing, or are cut again and again as soon as they work, something
   between here and the server is in the way. Then the map is asked for, and a stream tried now and then.
 """
@@ -75,18 +76,20 @@ class Feed:
         """The stream is over, or never came about."""
         if end is End.FAILED:
             self._failed += 1
-            # A server of many is called no more often than it wants, however long it was away.
-            backoff = Backoff(first=RETRY.first, longest=max(RETRY.longest, self._spread))
-            self.stream_at = now + backoff.delay(self._failed, random)
+            self.stream_at = now + self._spread_out(RETRY, self._failed, random)
             self._leave_stream()
         elif end is End.BLOCKED or self._is_cut_again(now):
             self._blocked += 1
-            self.stream_at = now + AGAIN.delay(self._blocked, random)
+            self.stream_at = now + self._spread_out(AGAIN, self._blocked, random)
             if self.source is not MapSource.POLLING:
                 self.source, self.poll_at = MapSource.POLLING, now + self._spread * random
         else:
             self.stream_at = now + self._spread * random
             self._leave_stream()
+
+    def _spread_out(self, backoff: Backoff, failures: int, random: float) -> float:
+        """Seconds until the next attempt: a server of many is called by no more of them at a time than it wants."""
+        return max(backoff.delay(failures, random), self._spread * random)
 
     def _leave_stream(self) -> None:
         if self.source is MapSource.STREAM:
@@ -109,7 +112,7 @@ class Feed:
         if self.source is MapSource.POLLING:
             # Those who began at the same moment do not ask at the same moments for ever.
             wait = self._interval * (1 - EARLY * random)
-            self.poll_at = now + (wait if is_answered else min(wait, RETRY.delay(self._unanswered, random)))
+            self.poll_at = now + (wait if is_answered else min(wait, self._spread_out(RETRY, self._unanswered, random)))
 
     def news(self, now: float) -> None:
         """The server is known to have what this machine has not: a question is due, if that is how the map comes."""
