@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 import zlib
 from ipaddress import ip_address
 
@@ -7,6 +8,7 @@ import pytest
 from tests.client.conftest import Scripted, answering, read_request, response
 from wireguard_mesh.client.dial import Dialer, Unreachable
 from wireguard_mesh.client.http import HttpClient, Response, Stream
+from wireguard_mesh.client.inflate import MAX_PIECE
 from wireguard_mesh.model.errors import Unavailable
 from wireguard_mesh.model.servers import ServerAddress
 
@@ -227,3 +229,39 @@ async def test_a_refusal_is_read_whole_but_not_without_end(scripted: Scripted) -
     async with client.stream("/", {}, seconds=5) as stream:
         with pytest.raises(Unavailable, match="longer than 3 bytes"):
             await stream.whole(3)
+
+
+async def test_a_refusal_that_a_proxy_packed_is_unpacked_but_not_without_end(scripted: Scripted) -> None:
+    status, header = "404 Not Found", "content-encoding: gzip"
+    scripted.talk = answering(scripted, response(status, gzip.compress(b"unknown"), header))
+    client = HttpClient(Dialer(scripted.address))
+    async with client.stream("/", {}, seconds=5) as stream:
+        assert (await stream.whole(10)).body == b"unknown"
+    scripted.talk = answering(scripted, response(status, gzip.compress(bytes(1024 * 1024)), header))
+    async with client.stream("/", {}, seconds=5) as stream:
+        with pytest.raises(Unavailable, match="longer than 1000 bytes"):
+            await stream.whole(1000)
+
+
+async def test_while_little_unfolds_to_much_others_have_their_turn(scripted: Scripted) -> None:
+    turns = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(HEAD + b"content-encoding: gzip\r\n\r\n" + chunk(gzip.compress(bytes(64 * MAX_PIECE))))
+        writer.write(b"0\r\n\r\n")
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    scripted.talk = talk
+    async with HttpClient(Dialer(scripted.address)).stream("/", {}, seconds=5) as stream:
+        pieces = stream.pieces()
+        assert len(await anext(pieces)) == MAX_PIECE
+        task = asyncio.create_task(other())
+        assert sum([1 async for _ in pieces]) == 63
+        task.cancel()
+    assert turns >= 60

@@ -96,3 +96,11 @@ def test_an_endless_line_or_event_is_refused() -> None:
     parser.feed(b"data:" + half + b"\n")
     with pytest.raises(InvalidValue, match="event"):
         parser.feed(b"data:" + half + b"\n")
+
+
+def test_an_event_of_endless_empty_lines_is_refused() -> None:
+    parser = EventParser()
+    half = b"data:\n" * (events.MAX_EVENT // 2 + 1)
+    parser.feed(half)
+    with pytest.raises(InvalidValue, match="event"):
+        parser.feed(half)

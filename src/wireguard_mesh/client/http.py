@@ -52,11 +52,17 @@ class Stream:
             while data := await self._connection.some():
                 for piece in self._gunzip.feed(data) if self._gunzip else (data,):
                     yield piece
+                    await asyncio.sleep(0)  # little may unfold to much: others have their turn between
 
     async def whole(self, limit: int) -> Response:
         """An answer that is no stream after all. `limit` is for the bytes of the body. Raises `Unavailable`."""
-        with _in_plain_words(self._server):
-            return Response(self.status, self.headers, await self._connection.body(limit))
+        body = bytearray()
+        async with contextlib.aclosing(self.pieces()) as pieces:
+            async for piece in pieces:
+                body += piece
+                if len(body) > limit:
+                    raise Unavailable(f"the answer of {self._server} is longer than {limit} bytes")
+        return Response(self.status, self.headers, bytes(body))
 
 
 class HttpClient:

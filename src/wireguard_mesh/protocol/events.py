@@ -123,7 +123,7 @@ class EventParser:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
-            self._size += len(value)
+            self._size += len(value) + 1  # of empty lines there may be as many, too
             if self._size > MAX_EVENT:
                 raise InvalidValue(f"an event of the stream is longer than {MAX_EVENT} bytes")
             self._data.append(value)
