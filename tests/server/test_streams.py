@@ -198,13 +198,22 @@ async def test_opening_a_stream_is_no_heartbeat(served: Streaming) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+async def test_health_counts_the_streams(served: Served) -> None:
+    await served.server.join(1)
+    for count in (0, 1):
+        answer = await served.server.plain("GET", "/v1/health")
+        assert answer.json()["streams"] == count
+        stream = await served.open(1)
+        await stream.steps(1)
+
+
 async def test_silence_is_broken_and_it_is_said_how_to_come_back(
     served: Streaming, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await served.server.join(1)
     stream = await served.open(1)
     await stream.steps(1)
-    assert stream.retry == 0.1
+    assert stream.retry == round(reconnect_seconds(100), 3)
     said = len(stream.text)
     monkeypatch.setattr(streams, "QUIET_SECONDS", 0.0)
     assert (await stream.read()).startswith(b":\n\n")

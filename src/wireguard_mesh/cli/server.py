@@ -125,6 +125,7 @@ def status(flags: dict[str, str | None]) -> None:
     click.echo(f"health      {health.status}")
     click.echo(f"network     {server.network.ipv4}, {server.network.ipv6}")
     click.echo(f"peers       {health.peers}, {health.online} of them online, revision {health.revision}")
+    click.echo(f"streams     {health.streams} follow the map here")
     click.echo(f"admission   {server.admission}")
     click.echo(f"public key  {server.server_public_key}")
 

@@ -12,7 +12,7 @@ from wireguard_mesh.model.peers import MapVersion, Peer
 
 STEP_RECORDS: Final = 512  # of one step; all of one revision go together, so it may be as many more as a batch has
 FEW_RECORDS: Final = 256  # so many changes are told one by one however small the mesh is
-RECONNECTS_A_SECOND: Final = 1_000  # what two cores verify and answer with room to spare
+RECONNECTS_A_SECOND: Final = 600  # what one core answers, with two requests each: the first is for the old process
 
 
 @dataclass(frozen=True, slots=True)

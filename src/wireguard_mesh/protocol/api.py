@@ -57,7 +57,8 @@ class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """`GET /v1/health`: 200 with `ok`, or 503 with what fails, and how much is served. `uptime` in seconds."""
+    """`GET /v1/health`: 200 with `ok`, or 503 with what fails, and how much is served. `uptime` in seconds;
+    `streams`: how many follow the map here."""
 
     status: str
     version: str
@@ -65,6 +66,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     peers: int
     online: int
     uptime: float
+    streams: int = 0
 
 
 class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True):

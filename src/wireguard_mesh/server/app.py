@@ -28,7 +28,7 @@ def make_app(mesh: Mesh, private_key: PrivateKey, clock: Clock) -> Litestar:
         route_handlers=[
             *plain_routes(mesh, gate, renderer, server_key),
             *peer_routes(mesh, gate, renderer, hub, clock),
-            *public_routes(mesh, gate, clock, server_key),
+            *public_routes(mesh, gate, hub, clock, server_key),
         ],
         exception_handlers={
             MeshError: mesh_error_handler(lambda: gate.instance),

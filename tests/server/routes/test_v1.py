@@ -120,4 +120,5 @@ async def test_health_counts(server: Server) -> None:
         "peers": 2,
         "online": 1,
         "uptime": 7.0,
+        "streams": 0,
     }

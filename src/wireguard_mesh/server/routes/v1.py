@@ -95,7 +95,7 @@ def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, hub: Hub, clock: Clo
     return (register, heartbeat, network_map, stream, leave)
 
 
-def public_routes(mesh: Mesh, gate: Gate, clock: Clock, server_key: PublicKey) -> Sequence[HTTPRouteHandler]:
+def public_routes(mesh: Mesh, gate: Gate, hub: Hub, clock: Clock, server_key: PublicKey) -> Sequence[HTTPRouteHandler]:
     """What a stranger may ask."""
     started = clock.monotonic()
     description = encode(openapi_document())
@@ -128,6 +128,7 @@ def public_routes(mesh: Mesh, gate: Gate, clock: Clock, server_key: PublicKey) -
                     peers=len(mesh.snapshot.records),
                     online=mesh.online,
                     uptime=round(clock.monotonic() - started, 1),
+                    streams=len(hub),
                 )
             ),
             status,
