@@ -13,6 +13,7 @@ from tests.core.samples import public_key, register
 from tests.core.test_pushing import peers_of
 from tests.server.conftest import Server
 from tests.server.streaming import Reader, Streaming, streaming
+from wireguard_mesh.core.pushing import reconnect_seconds
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.protocol.api import UpdateKind
@@ -197,8 +198,7 @@ async def test_opening_a_stream_is_no_heartbeat(served: Streaming) -> None:
     assert served.server.mesh.last_heard(public_key(1)) == heard
 
 
-@pytest.mark.usefixtures("quick")
-async def test_health_counts_the_streams(served: Served) -> None:
+async def test_health_counts_the_streams(served: Streaming) -> None:
     await served.server.join(1)
     for count in (0, 1):
         answer = await served.server.plain("GET", "/v1/health")
@@ -207,6 +207,7 @@ async def test_health_counts_the_streams(served: Served) -> None:
         await stream.steps(1)
 
 
+@pytest.mark.usefixtures("quick")
 async def test_silence_is_broken_and_it_is_said_how_to_come_back(
     served: Streaming, monkeypatch: pytest.MonkeyPatch
 ) -> None:
