@@ -1,3 +1,4 @@
+import asyncio
 import contextlib
 import json
 import time
@@ -5,7 +6,7 @@ from email.utils import formatdate
 
 import pytest
 
-from tests.client.conftest import RealServer, Scripted, answering, response
+from tests.client.conftest import RealServer, Scripted, answering, read_request, response
 from tests.samples import private_key, public_key
 from wireguard_mesh.client.control import Control, NotRegistered, ServerKeyChanged, ServerRefused
 from wireguard_mesh.client.dial import Dialer
@@ -105,7 +106,7 @@ async def test_a_restarted_server_is_signed_for_anew_and_remembered(scripted: Sc
 
 async def test_a_server_that_is_never_content_with_a_nonce_is_asked_twice_at_most(scripted: Scripted) -> None:
     scripted.talk = answering(scripted, stale("mesh-nonce: run2"))
-    with pytest.raises(ServerRefused, match="restarted"):
+    with pytest.raises(Unavailable, match="restarted"):
         await beat(control(scripted.address, PINNED))
     assert len(scripted.requests) == 2
 
@@ -113,7 +114,7 @@ async def test_a_server_that_is_never_content_with_a_nonce_is_asked_twice_at_mos
 @pytest.mark.parametrize("headers", [[], ["mesh-nonce: a b"], ["mesh-nonce: " + "x" * 33]])
 async def test_a_name_that_cannot_be_one_is_not_signed(scripted: Scripted, headers: list[str]) -> None:
     scripted.talk = answering(scripted, stale(*headers))
-    with pytest.raises(ServerRefused, match="restarted"):
+    with pytest.raises(Unavailable, match="restarted"):
         await beat(control(scripted.address, PINNED))
     assert len(scripted.requests) == 1
 
@@ -207,9 +208,33 @@ async def test_a_stream_of_a_restarted_server_is_signed_for_anew(scripted: Scrip
     assert [b'nonce="run2.' in request for request in scripted.requests] == [False, True]
     scripted.requests.clear()
     scripted.talk = answering(scripted, stale("mesh-nonce: run3"))
-    with pytest.raises(ServerRefused, match="restarted"):
+    with pytest.raises(Unavailable, match="restarted"):
         await heard(control(scripted.address, PINNED))
     assert len(scripted.requests) == 2
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_where_each_connection_leads_to_another_server_a_stream_is_signed_for_the_one_it_is_of(
+    scripted: Scripted, is_kept: bool
+) -> None:
+    """As with a name of several addresses, or a balancer of connections. One that closes may be met again."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        process = b"run%d" % (scripted.connections if is_kept else 1)
+        while request := await read_request(reader):
+            scripted.requests.append(request)
+            if b'nonce="%b.' % process in request:
+                writer.write(STREAM)
+                writer.close()
+                return
+            close = [] if is_kept else ["connection: close"]
+            writer.write(stale(f"mesh-nonce: {process.decode()}", *close))
+
+    scripted.talk = talk
+    one = control(scripted.address, PINNED)
+    for _ in range(3 if is_kept else 1):
+        assert await heard(one) == EVENTS
+    assert (scripted.connections, len(scripted.requests)) == ((3, 6) if is_kept else (2, 2))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from wireguard_mesh.model.endpoints import Address
 MAX_HEAD: Final = 16 * 1024  # bytes of status line and headers
 MAX_INTERIM: Final = 8  # answers of kind 1xx (RFC 9110 section 15.2) before the one that counts
 _READ: Final = 64 * 1024
-_CLOSED: Final = "closed before it answered"
+CLOSED: Final = "closed before it answered"
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -111,7 +111,7 @@ class Connection:
     async def _receive(self) -> None:
         data = await self._reader.read(_READ)
         if not data and self._http.their_state is h11.SEND_RESPONSE:
-            raise ConnectionResetError(_CLOSED)
+            raise ConnectionResetError(CLOSED)
         self._http.receive_data(data)
 
     def finish(self) -> bool:

@@ -115,19 +115,20 @@ class Control:
         to the server at all."""
         target = _target("/v1/map/stream", since)
         await self.pin()
-        for is_last in (False, True):
-            headers = _STREAM_HEADERS | self._sign("GET", target, b"")
-            async with self.http.stream(target, headers, seconds=STREAM_TIMEOUT) as stream:
-                if stream.status == HTTPStatus.OK:
-                    kind = stream.headers.get("content-type", "")
-                    if kind.partition(";")[0].strip().lower() != EVENT_STREAM:
-                        raise self._no_server_of_ours(f"a stream of type {_clean(kind) or 'unknown'}")
-                    yield stream
-                    return
-                async with asyncio.timeout(CALL_TIMEOUT):
-                    answer = await stream.whole(MAX_SMALL)
-            if is_last or not self._can_sign_better(answer):
-                raise await self._refused(answer, is_signed=True)
+        async with self.http.stream(target, self._sign_stream(target), seconds=STREAM_TIMEOUT) as stream:
+            refusal = await _refusal_of(stream)
+            if refusal is not None and self._can_sign_better(refusal):
+                await stream.ask_again(self._sign_stream(target))
+                refusal = await _refusal_of(stream)
+            if refusal is not None:
+                raise await self._refused(refusal, is_signed=True)
+            kind = stream.headers.get("content-type", "")
+            if kind.partition(";")[0].strip().lower() != EVENT_STREAM:
+                raise self._no_server_of_ours(f"a stream of type {_clean(kind) or 'unknown'}")
+            yield stream
+
+    def _sign_stream(self, target: str) -> dict[str, str]:
+        return _STREAM_HEADERS | self._sign("GET", target, b"")
 
     async def leave(self) -> None:
         """Give up this machine's place in the mesh. Raises `NotRegistered`."""
@@ -218,6 +219,7 @@ class Control:
         if (
             answer.status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
             or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            or said.code == StaleNonce.code  # again, so another process answers each time
         ):
             return Unavailable(message, hint)
         return ServerRefused(message, hint)
@@ -225,6 +227,14 @@ class Control:
     def _no_server_of_ours(self, detail: str) -> Unavailable:
         server = self.http.dialer.server
         return Unavailable(f"{server} answers, but not as a vpn-server does ({detail})", "check -server")
+
+
+async def _refusal_of(stream: Stream) -> Response | None:
+    """What is answered in place of a stream; None if it is one."""
+    if stream.status == HTTPStatus.OK:
+        return None
+    async with asyncio.timeout(CALL_TIMEOUT):
+        return await stream.whole(MAX_SMALL)
 
 
 def _target(path: str, since: MapVersion | None) -> str:

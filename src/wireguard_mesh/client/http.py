@@ -13,7 +13,7 @@ from typing import Final
 import h11
 import msgspec
 
-from wireguard_mesh.client.connection import Connection, Head, Stale
+from wireguard_mesh.client.connection import CLOSED, Connection, Stale
 from wireguard_mesh.client.dial import Dialer, reason
 from wireguard_mesh.client.inflate import Gunzip
 from wireguard_mesh.model.endpoints import Address
@@ -34,12 +34,39 @@ class Response(msgspec.Struct, frozen=True):
 class Stream:
     """An answer that is read as it comes. Its connection serves nothing else."""
 
-    def __init__(self, connection: Connection, head: Head, server: ServerAddress) -> None:
-        self.status = head.status
-        self.headers = head.headers
+    def __init__(self, http: HttpClient, connection: Connection, target: str, seconds: float) -> None:
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
+        self._http = http
         self._connection = connection
-        self._server = server
+        self._server = http.dialer.server
+        self._target = target
+        self._seconds = seconds
+        self._gunzip: Gunzip | None = None
+
+    async def ask(self, headers: Mapping[str, str]) -> None:
+        """Send the request, and read how the answer begins. Raises `Unavailable`."""
+        with _in_plain_words(self._server, self._seconds):
+            async with asyncio.timeout(self._seconds):
+                head = await self._connection.ask(self._http.head("GET", self._target, headers, b""))
+        self.status, self.headers = head.status, head.headers
         self._gunzip = Gunzip() if head.headers.get("content-encoding", "").lower() == "gzip" else None
+
+    async def ask_again(self, headers: Mapping[str, str]) -> None:
+        """The same, when the first answer is read whole: of the same server, if it lets us. One name may be that of
+        several, and a new connection lead to another. Raises as `HttpClient.stream`."""
+        if not (self._connection.finish() and self._connection.is_open):
+            self.close()
+            self._connection = Connection(*await self._http.dialer.connect())
+        with _in_plain_words(self._server):
+            try:
+                await self.ask(headers)
+            except Stale:
+                raise ConnectionResetError(CLOSED) from None
+
+    def close(self) -> None:
+        """Let go of its connection."""
+        self._connection.close()
 
     @property
     def source(self) -> Address | None:
@@ -91,9 +118,7 @@ class HttpClient:
                 while True:
                     connection = await self._connection()
                     try:
-                        return await self._exchange(
-                            connection, self._head(method, target, headers(), body), body, limit
-                        )
+                        return await self._exchange(connection, self.head(method, target, headers(), body), body, limit)
                     except Stale:
                         continue
 
@@ -103,15 +128,12 @@ class HttpClient:
 
         Raises `Unavailable`, and `dial.Unreachable` if there is no connection to the server at all.
         """
-        server = self.dialer.server
-        connection = Connection(*await self.dialer.connect())
+        stream = Stream(self, Connection(*await self.dialer.connect()), target, seconds)
         try:
-            with _in_plain_words(server, seconds):
-                async with asyncio.timeout(seconds):
-                    head = await connection.ask(self._head("GET", target, headers, b""))
-            yield Stream(connection, head, server)
+            await stream.ask(headers)
+            yield stream
         finally:
-            connection.close()
+            stream.close()
 
     async def _connection(self) -> Connection:
         while self._idle:
@@ -121,7 +143,8 @@ class HttpClient:
             connection.close()
         return Connection(*await self.dialer.connect())
 
-    def _head(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> h11.Request:
+    def head(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> h11.Request:
+        """A request to this server as it begins."""
         server = self.dialer.server
         return h11.Request(
             method=method,
