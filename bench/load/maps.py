@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
@@ -19,13 +19,14 @@ import msgspec
 from bench.load.delays import Arrivals, Mark, Watch
 from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.names import PeerId
-from wireguard_mesh.model.peers import MapVersion
+from wireguard_mesh.model.peers import MapVersion, Peer
 from wireguard_mesh.protocol import events
 from wireguard_mesh.protocol.api import MapUpdate
-from wireguard_mesh.protocol.codec import encode
+from wireguard_mesh.protocol.codec import Decoder, encode
 from wireguard_mesh.protocol.events import Event, EventParser
 
 _BUCKETS: Final = 256  # copied on a change is one of them: some 40 records of 10,000
+_KEPT_RECORDS: Final = 65_536  # some 500 bytes each
 _KEPT_TEXTS: Final = 256  # some 100 kB each if they are of a large map, which has 40 of them at 10,000 records
 _DIGEST_SIZE: Final = 16
 _MODULUS: Final = 1 << (8 * _DIGEST_SIZE)
@@ -35,6 +36,9 @@ _NEXT_BLOCK: Final = (
     b"\0" + struct.pack("<HH", len(_NEXT_TEXT), 0xFFFF - len(_NEXT_TEXT)) + _NEXT_TEXT
 )  # RFC 1951, 3.2.4
 _RAW_DEFLATE: Final = -15  # zlib's way to say: no header, the largest window
+
+_peer: Final[Decoder[Peer]] = Decoder(Peer)
+_texts: Final[Decoder[tuple[msgspec.Raw, ...]]] = Decoder(tuple[msgspec.Raw, ...])
 
 
 class Records:
@@ -57,18 +61,18 @@ class Records:
                 total, count = total - gone, count - 1
         return Records(tuple(buckets), total % _MODULUS, count)
 
-    def upserted(self, digests: Mapping[PeerId, int]) -> Records:
+    def upserted(self, changed: Iterable[Record]) -> Records:
         """With these, in place of what has their ids."""
         buckets, total, count = list(self._buckets), self._total, self.count
         fresh: set[int] = set()
-        for peer_id, digest in digests.items():
-            records = _own(buckets, fresh, peer_id)
-            before = records.get(peer_id)
-            records[peer_id] = digest
+        for record in changed:
+            digests = _own(buckets, fresh, record.id)
+            before = digests.get(record.id)
+            digests[record.id] = record.digest
             if before is None:
-                total, count = total + digest, count + 1
+                total, count = total + record.digest, count + 1
             else:
-                total += digest - before
+                total += record.digest - before
         return Records(tuple(buckets), total % _MODULUS, count)
 
     @property
@@ -89,22 +93,35 @@ def _own(buckets: list[dict[PeerId, int]], fresh: set[int], peer_id: PeerId) -> 
 _NO_RECORDS: Final = Records(tuple({} for _ in range(_BUCKETS)), 0, 0)
 
 
+class Record(msgspec.Struct, frozen=True):
+    """One peer's record, as far as it matters here."""
+
+    id: PeerId
+    digest: int
+    mark: Mark | None
+
+
+@lru_cache(_KEPT_RECORDS)
+def _record(text: bytes) -> Record:
+    """Of every field that is known, in whatever order they were written. A record comes again with its neighbours."""
+    peer = _peer.decode(text)
+    mark = (peer.public_key, str(peer.endpoints[0])) if peer.endpoints else None
+    return Record(peer.id, _digest(encode(peer)), mark)
+
+
 class Said(msgspec.Struct, frozen=True):
-    """One event, as far as it matters here: a `current` has a version, an `upsert` digests, a `remove` ids."""
+    """One event: a `current` has a version, an `upsert` records, a `remove` ids."""
 
     event: Event
     version: MapVersion | None = None
-    digests: dict[PeerId, int] = {}
+    records: tuple[Record, ...] = ()
     ids: tuple[PeerId, ...] = ()
 
     @property
     def marks(self) -> Iterator[Mark]:
         """By what the changes in it are known."""
         yield from self.ids
-        if self.digests:
-            for peer in events.upsert_data.decode(self.event.data):
-                if peer.endpoints:
-                    yield peer.public_key, str(peer.endpoints[0])
+        yield from (record.mark for record in self.records if record.mark is not None)
 
 
 def _said(event: Event) -> Said:
@@ -112,8 +129,7 @@ def _said(event: Event) -> Said:
         case events.CURRENT:
             return Said(event, version=MapVersion.parse(event.id))
         case events.UPSERT:
-            peers = events.upsert_data.decode(event.data)
-            return Said(event, digests={peer.id: _digest(encode(peer)) for peer in peers})
+            return Said(event, records=tuple(_record(bytes(text)) for text in _texts.decode(event.data)))
         case events.REMOVE:
             return Said(event, ids=events.remove_data.decode(event.data))
         case _:
@@ -218,8 +234,8 @@ class MapState:
                 records, network = _NO_RECORDS, _network_digest(said.event.data)
             if said.ids:
                 records = records.removed(said.ids)
-            if said.digests:
-                records = records.upserted(said.digests)
+            if said.records:
+                records = records.upserted(said.records)
         if not _is_whole(step):
             have = self.version
             if have is None or have.epoch != version.epoch or have.revision > version.revision:
