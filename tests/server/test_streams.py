@@ -124,6 +124,20 @@ async def test_who_leaves_is_told_so_by_the_end(served: Streaming) -> None:
     assert others(staying) == set()
 
 
+async def test_who_leaves_while_its_stream_is_opened_gets_none(
+    served: Streaming, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = served.server
+    await server.join(1)
+
+    async def leave(_version: MapVersion | None) -> None:
+        await server.mesh.leave(public_key(1), signed=True)
+
+    monkeypatch.setattr(server.mesh, "reach", leave)  # what other servers wrote is seen meanwhile
+    assert (await served.ask(served.request(1))).status == 404
+    assert not followers(served)
+
+
 async def test_all_streams_end_when_the_server_stops(served: Streaming) -> None:
     for seed in (1, 2, 3):
         await served.server.join(seed)

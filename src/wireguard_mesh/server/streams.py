@@ -63,8 +63,9 @@ class Hub:
     def open(self, connection: GuardedProtocol, key: PublicKey, since: MapVersion | None, *, is_gzip: bool) -> None:
         """Make a connection a stream: what changed since then is written at once, or the whole map.
 
-        Raises `InvalidValue`, `Unavailable`.
+        Raises `NotFound` if the key has left since its request was verified, `InvalidValue`, `Unavailable`.
         """
+        self._pieces.snapshot.record(key)  # else nothing would ever end the stream
         follower = Follower(self, key, since, is_gzip=is_gzip)
         if not connection.hand_over(follower):
             return
