@@ -62,7 +62,7 @@ class Size:
             await self._changes()
             await self._restart()
         self._add(
-            "what no server should have sent", len(fleet.traffic.faults), "", "0", "; ".join(fleet.traffic.faults[:3])
+            "streams given up, or malformed", len(fleet.traffic.faults), "", "0", "; ".join(fleet.traffic.faults[:3])
         )
         fleet.close()
 
