@@ -259,7 +259,7 @@ def digest_of(update: MapUpdate) -> str:
     step = [
         Event(events.SNAPSHOT, encode(events.Snapshot(update.network))),
         Event(events.UPSERT, encode(update.upsert)),
-        Event(events.CURRENT, b"{}", str(MapVersion(update.epoch, update.revision))),
+        Event(events.CURRENT, b"{}", str(update.version)),
     ]
     return NOTHING.after([_said(event) for event in step]).digest
 

@@ -91,7 +91,7 @@ class Follower:
             except InvalidValue as error:
                 server = self._control.http.dialer.server
                 raise Unusable(f"the map that {server} sent cannot be used ({error.message})") from None
-            since = MapVersion(update.epoch, update.revision)
+            since = update.version
             log.debug("stage=update kind=%s version=%s peers=%d", update.kind, since, len(update.upsert))
         self._on_map()
 

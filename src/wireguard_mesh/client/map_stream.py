@@ -28,7 +28,7 @@ class Heard(msgspec.Struct, frozen=True):
     @property
     def version(self) -> MapVersion | None:
         """Where the stream is after it; None if it completed nothing."""
-        return MapVersion(self.updates[-1].epoch, self.updates[-1].revision) if self.updates else None
+        return self.updates[-1].version if self.updates else None
 
 
 async def listen(stream: Stream) -> AsyncGenerator[Heard, None]:

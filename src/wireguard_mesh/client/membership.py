@@ -21,7 +21,7 @@ from wireguard_mesh.core.known_map import KnownMap
 from wireguard_mesh.core.pace import Pace
 from wireguard_mesh.model.endpoints import Address, Endpoint
 from wireguard_mesh.model.errors import MeshError
-from wireguard_mesh.model.peers import MapVersion, Peer
+from wireguard_mesh.model.peers import Peer
 from wireguard_mesh.protocol import api
 
 DEFAULT_HEARTBEAT: Final = 30.0  # seconds
@@ -204,7 +204,7 @@ class Membership:
         )
         self._said = machine
         self.answered_at = self._clock().wall
-        self.follower.head_is(MapVersion(answer.epoch, answer.revision))
+        self.follower.head_is(answer.head)
 
     async def _persist(self, what: str, call: Callable[[], Awaitable[None]]) -> None:
         """Call until it succeeds. Raises before we are a member what repeating does not help."""

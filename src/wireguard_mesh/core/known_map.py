@@ -45,7 +45,7 @@ class KnownMap:
         """
         have = None if self._is_doubted else self.map
         is_change = update.kind is not UpdateKind.SNAPSHOT
-        if have is not None and is_change and _is_older(MapVersion(update.epoch, update.revision), have):
+        if have is not None and is_change and _is_older(update.version, have.version):
             return have
         try:
             if is_change and (have is None or since is None or _is_older(have.version, since)):
@@ -84,5 +84,5 @@ class KnownMap:
             self.behind_since = now
 
 
-def _is_older(one: MapVersion, other: MapVersion | NetworkMap) -> bool:
+def _is_older(one: MapVersion, other: MapVersion) -> bool:
     return one.epoch == other.epoch and one.revision < other.revision

@@ -16,7 +16,7 @@ from wireguard_mesh.model.errors import NotFound
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import PeerId
 from wireguard_mesh.model.networks import MeshNetwork
-from wireguard_mesh.model.peers import Peer
+from wireguard_mesh.model.peers import MapVersion, Peer
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +76,11 @@ class Snapshot:
             tombstones=dict(graves),
             pool=Pool(network.capacity, (record.number for record in ordered), leases),
         )
+
+    @property
+    def version(self) -> MapVersion:
+        """Which map it is, for those who have or ask for one."""
+        return MapVersion(self.epoch, self.revision)
 
     def record(self, public_key: PublicKey) -> Record:
         """The record of a key. Raises `NotFound`: the caller is not, or no longer, registered."""

@@ -92,5 +92,5 @@ class NetworkMap(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def version(self) -> MapVersion:
-        """What to ask for changes since."""
+        """Which map it is, and what to ask for changes since."""
         return MapVersion(self.epoch, self.revision)

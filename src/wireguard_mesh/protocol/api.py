@@ -95,6 +95,11 @@ class HeartbeatResponse(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     time: float
 
+    @property
+    def head(self) -> MapVersion:
+        """Which map is the newest."""
+        return MapVersion(self.epoch, self.revision)
+
 
 class LeaveResponse(msgspec.Struct, frozen=True, kw_only=True):
     """The peer is gone, its addresses are quarantined."""
@@ -120,6 +125,11 @@ class MapUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     network: MeshNetwork | None = None
     upsert: tuple[Peer, ...] = ()
     remove: tuple[PeerId, ...] = ()
+
+    @property
+    def version(self) -> MapVersion:
+        """Which map the peer has after it."""
+        return MapVersion(self.epoch, self.revision)
 
 
 class RegisterResponse(msgspec.Struct, frozen=True, kw_only=True):

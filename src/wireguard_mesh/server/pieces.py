@@ -72,7 +72,7 @@ class MapPieces:
     def __init__(self, snapshot: Snapshot, text_of: Callable[[Peer], bytes]) -> None:
         """`text_of` encodes a record."""
         self.snapshot = snapshot
-        self.version = _version_of(snapshot)
+        self.version = snapshot.version
         self._text_of = text_of
         self._chunks: dict[int, dict[int, Peer]] = {}  # by number of the chunk, then of the host
         self._order: list[int] = []
@@ -83,7 +83,7 @@ class MapPieces:
     def follow(self, snapshot: Snapshot) -> Sequence[PublicKey]:
         """The map is another now; costs as much as changed. Returns the keys of those that left."""
         before, self.snapshot = self.snapshot, snapshot
-        since, self.version = self.version, _version_of(snapshot)
+        since, self.version = self.version, snapshot.version
         self._steps.clear()
         if not can_follow(snapshot, since):
             self._fill()
@@ -156,10 +156,6 @@ class MapPieces:
         if not self._chunks[chunk]:
             del self._chunks[chunk]
             self._order.remove(chunk)
-
-
-def _version_of(snapshot: Snapshot) -> MapVersion:
-    return MapVersion(snapshot.epoch, snapshot.revision)
 
 
 def _deflate(text: bytes) -> bytes:
