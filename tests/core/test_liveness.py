@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from tests.core.samples import public_key
+from tests.core.samples import empty, public_key, register
 from wireguard_mesh.core.liveness import Liveness
+from wireguard_mesh.core.registry import Command, Leave, MarkOffline, decide
+from wireguard_mesh.core.snapshot import Snapshot
 
 ANN, BOB = public_key(1), public_key(2)
 TIMEOUT = 120.0
+
+
+def after(snapshot: Snapshot, *commands: Command) -> Snapshot:
+    for command in commands:
+        snapshot = decide(snapshot, [command], 0.0).snapshot
+    return snapshot
+
+
+def leave(seed: int) -> Leave:
+    return Leave(public_key=public_key(seed), signed=True)
 
 
 def sweep(liveness: Liveness, start: float, end: float) -> list[object]:
@@ -42,7 +57,7 @@ def test_who_was_heard_while_it_was_being_marked_is_not_offline() -> None:
     assert liveness.last_heard(ANN) == 131.0
 
 
-def test_a_heartbeat_moves_to_the_end_of_the_line() -> None:
+def test_a_heartbeat_gives_the_full_timeout_anew() -> None:
     liveness = Liveness(TIMEOUT, 0.0)
     liveness.heard(ANN, 0.0, 0.0)
     liveness.heard(BOB, 1.0, 0.0)
@@ -105,12 +120,45 @@ def test_only_what_was_heard_since_is_saved() -> None:
     assert liveness.unsaved() == []
 
 
-def test_who_is_not_known_any_more_is_forgotten() -> None:
+def test_who_left_with_another_server_is_forgotten_and_who_came_is_watched() -> None:
     liveness = Liveness(TIMEOUT, 0.0)
+    before = after(empty(), register(1), register(2))
+    assert liveness.follow(empty(), before, 0.0, 1000.0) == []
+    assert liveness.follow(before, after(before, leave(1), register(3)), 50.0, 1050.0) == []
+    assert [liveness.last_heard(public_key(seed)) for seed in (1, 2, 3)] == [0.0, 1000.0, 1050.0]
+
+
+def test_who_left_and_is_back_is_not_forgotten() -> None:
+    liveness = Liveness(TIMEOUT, 0.0)
+    before = after(empty(), register(1))
+    liveness.heard(ANN, 0.0, 1000.0)
+    assert liveness.follow(before, after(before, leave(1), register(1)), 50.0, 1050.0) == []
+    assert liveness.last_heard(ANN) == 1000.0
+
+
+def test_who_came_and_left_between_two_maps_is_nobody() -> None:
+    liveness = Liveness(TIMEOUT, 0.0)
+    between = after(empty(), register(1))
+    assert liveness.follow(empty(), after(between, leave(1)), 0.0, 1000.0) == []
+    assert liveness.last_heard(ANN) == 0.0
+
+
+def test_who_is_offline_by_another_server_but_heard_here_is_named() -> None:
+    liveness = Liveness(TIMEOUT, 0.0)
+    before = after(empty(), register(1), register(2))
+    liveness.heard(ANN, 0.0, 1000.0)
+    both = after(before, MarkOffline(public_key=ANN), MarkOffline(public_key=BOB))
+    assert liveness.follow(before, both, 50.0, 1050.0) == [ANN]
+
+
+@pytest.mark.parametrize("change", [{"epoch": "restored"}, {"revision": 4, "purged": 3}, {"revision": 0}])
+def test_of_a_map_that_cannot_be_followed_all_is_looked_at(change: dict[str, Any]) -> None:
+    liveness = Liveness(TIMEOUT, 0.0)
+    before = after(empty(), register(1), register(2))
     liveness.load([(ANN, 7.0)], [(BOB, 3.0), (public_key(3), 4.0)])
-    liveness.keep_only({BOB})
-    assert [liveness.last_heard(key) for key in (ANN, BOB, public_key(3))] == [0.0, 3.0, 0.0]
-    assert sweep(liveness, 0.0, 200.0) == []
+    other = after(empty(), register(2), register(4))
+    assert liveness.follow(before, replace(other, **change), 50.0, 1050.0) == []
+    assert [liveness.last_heard(public_key(seed)) for seed in (1, 2, 3, 4)] == [0.0, 1050.0, 0.0, 1050.0]
 
 
 def test_what_another_server_heard_counts_and_is_not_ours_to_keep() -> None:

@@ -13,6 +13,8 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from wireguard_mesh.core.changes import can_follow
+from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.model.keys import PublicKey
 
 HEARTBEAT_SECONDS: Final = 30.0
@@ -59,6 +61,22 @@ class Liveness:
         elif at > heard.at:
             self._online[key] = _Heard(at, wall, here=False)
 
+    def follow(self, before: Snapshot, after: Snapshot, now: float, wall: float) -> list[PublicKey]:
+        """The map is another: peers come, go and leave without a call to this server, too, by another one or by a write
+        that seemed to fail. Returns those that are offline in it though this very server hears them."""
+        if can_follow(after, before.version):
+            for peer_id in after.removed_since(before.revision):
+                gone = before.keys.get(peer_id)
+                if gone is not None and gone not in after.records:
+                    self.forget(gone)
+            changed = list(after.changed_since(before.revision))
+        else:
+            self._keep_only(after.records)
+            changed = list(after.records.values())
+        self.watch([record.peer.public_key for record in changed if record.peer.online], now, wall)
+        offline = (record.peer.public_key for record in changed if not record.peer.online)
+        return [key for key in offline if self.is_heard_here(key, now)]
+
     def is_heard_here(self, key: PublicKey, now: float) -> bool:
         """Whether this very server heard it within the timeout."""
         heard = self._online.get(key)
@@ -81,8 +99,7 @@ class Liveness:
         self._offline.pop(key, None)
         self._unsaved.discard(key)
 
-    def keep_only(self, known: Container[PublicKey]) -> None:
-        """Forget all but these."""
+    def _keep_only(self, known: Container[PublicKey]) -> None:
         for key in [key for key in (*self._online, *self._offline) if key not in known]:
             self.forget(key)
 

@@ -122,23 +122,8 @@ class Presence:
             self._liveness.heard_elsewhere(key, now - silence, wall - silence)
 
     def _follow(self, snapshot: Snapshot) -> None:
-        # Peers come and go without a call to this server, too: by another one, and after a write that seemed to fail.
         before, self._followed = self._followed, snapshot
-        if snapshot.epoch != before.epoch or not snapshot.purged <= before.revision <= snapshot.revision:
-            self._liveness.keep_only(snapshot.records)
-            changed = list(snapshot.records.values())
-        else:
-            for peer_id in snapshot.removed_since(before.revision):
-                gone = before.keys.get(peer_id)
-                if gone is not None and gone not in snapshot.records:
-                    self._liveness.forget(gone)
-            changed = list(snapshot.changed_since(before.revision))
-        now = self._clock.monotonic()
-        online = [record.peer.public_key for record in changed if record.peer.online]
-        self._liveness.watch(online, now, self._clock.wall())
-        for record in changed:
-            if not record.peer.online and self._liveness.is_heard_here(record.peer.public_key, now):
-                self._disputed.add(record.peer.public_key)
+        self._disputed.update(self._liveness.follow(before, snapshot, self._clock.monotonic(), self._clock.wall()))
 
     async def _take_offline(self, key: PublicKey, asked: float) -> None:
         try:
