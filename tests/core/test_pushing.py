@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.samples import EPOCH, empty, public_key, register
-from wireguard_mesh.core.pushing import FEW_RECORDS, Pace, Step, next_step, reconnect_seconds
+from wireguard_mesh.core.pushing import FEW_RECORDS, DutyCycle, Step, next_step, reconnect_seconds
 from wireguard_mesh.core.registry import Command, Leave, decide
 from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.model.keys import PublicKey
@@ -99,9 +99,9 @@ def test_reconnects_are_spread_by_the_number_of_those_who_do() -> None:
 
 
 def test_pushing_takes_half_of_the_time_at_most() -> None:
-    pace = Pace()
-    assert pace.delay(100.0) == 0.0
-    pace.pushed(100.0, 100.2)
-    assert pace.delay(100.2) == pytest.approx(0.2)
-    assert pace.delay(100.3) == pytest.approx(0.1)
-    assert pace.delay(100.5) == 0.0
+    duty = DutyCycle()
+    assert duty.delay(100.0) == 0.0
+    duty.pushed(100.0, 100.2)
+    assert duty.delay(100.2) == pytest.approx(0.2)
+    assert duty.delay(100.3) == pytest.approx(0.1)
+    assert duty.delay(100.5) == 0.0

@@ -18,8 +18,8 @@ from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.protocol.api import UpdateKind
 from wireguard_mesh.server import pieces, streams
-from wireguard_mesh.server.follower import Follower
 from wireguard_mesh.server.streams import STREAMS_PER_KEY
+from wireguard_mesh.server.subscriber import Subscriber
 
 _DEADLINE = 10.0
 MANY = 600  # records of a map that no small socket buffer holds
@@ -43,8 +43,8 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def followers(served: Streaming) -> list[Follower]:
-    return [each for each in served.http.server_state.connections if isinstance(each, Follower)]
+def subscribers(served: Streaming) -> list[Subscriber]:
+    return [each for each in served.http.server_state.connections if isinstance(each, Subscriber)]
 
 
 async def many_join(server: Server, count: int = MANY) -> None:
@@ -135,7 +135,7 @@ async def test_who_leaves_while_its_stream_is_opened_gets_none(
 
     monkeypatch.setattr(server.mesh, "reach", leave)  # what other servers wrote is seen meanwhile
     assert (await served.ask(served.request(1))).status == 404
-    assert not followers(served)
+    assert not subscribers(served)
 
 
 async def test_all_streams_end_when_the_server_stops(served: Streaming) -> None:
@@ -171,7 +171,7 @@ async def test_a_stream_is_the_last_answer_of_its_connection(served: Streaming) 
     answers = await stream.reader.read()
     assert answers.count(b"HTTP/1.1 200") == 1
     assert b'"status":"ok"' in answers
-    assert not followers(served)
+    assert not subscribers(served)
 
 
 @pytest.mark.parametrize(("version", "since", "status"), [("1.0", "epoch1.1", 400), ("1.1", "nonsense", 400)])
@@ -198,7 +198,7 @@ async def test_few_streams_of_a_key_and_the_oldest_gives_way(served: Streaming) 
         opened.append(await served.open(1))
         await opened[-1].steps(1)
     await opened[0].rest()
-    await until(lambda: len(followers(served)) == STREAMS_PER_KEY)
+    await until(lambda: len(subscribers(served)) == STREAMS_PER_KEY)
     await served.server.join(2)
     for stream in opened[1:]:
         await stream.until(served.version)
@@ -250,7 +250,7 @@ async def test_who_was_written_to_lately_gets_no_comment(served: Streaming) -> N
 async def stuck(served: Streaming, seed: int) -> Reader:
     """A stream whose reader does not read, though there is more than fits on the way."""
     stream = await served.open(seed)
-    await until(lambda: any(each.is_paused for each in followers(served) if each.key == public_key(seed)))
+    await until(lambda: any(each.is_paused for each in subscribers(served) if each.key == public_key(seed)))
     return stream
 
 
@@ -267,7 +267,7 @@ async def narrow(server: Server) -> AsyncIterator[Streaming]:
 async def test_a_slow_reader_holds_nobody_up_costs_nothing_and_catches_up(narrow: Streaming) -> None:
     server = narrow.server
     slow = await stuck(narrow, 1)
-    unsent = followers(narrow)[0].transport.get_write_buffer_size()
+    unsent = subscribers(narrow)[0].transport.get_write_buffer_size()
     fast = await narrow.open(2, accept_encoding="gzip")
     for seed in range(3, 9):
         await server.join(seed)
@@ -275,7 +275,7 @@ async def test_a_slow_reader_holds_nobody_up_costs_nothing_and_catches_up(narrow
     await server.signed(3, "DELETE", "/v1/peer")
     await many_join(server, MANY + 50)
     await fast.until(narrow.version)
-    held = [each for each in followers(narrow) if each.is_paused]
+    held = [each for each in subscribers(narrow) if each.is_paused]
     assert [each.transport.get_write_buffer_size() <= unsent for each in held] == [True]
     await slow.until(narrow.version)
     for stream in (slow, fast):
@@ -286,13 +286,13 @@ async def test_a_slow_reader_holds_nobody_up_costs_nothing_and_catches_up(narrow
 async def test_who_never_reads_is_cut_off(narrow: Streaming, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     await stuck(narrow, 1)
     monkeypatch.setattr(streams, "WRITE_SECONDS", 0.05)
-    await until(lambda: not followers(narrow))
+    await until(lambda: not subscribers(narrow))
 
 
 async def test_who_hangs_up_amid_the_map_is_forgotten(narrow: Streaming) -> None:
     stream = await stuck(narrow, 1)
     stream.writer.transport.abort()
-    await until(lambda: not followers(narrow))
+    await until(lambda: not subscribers(narrow))
     await narrow.server.join(3)
     await (await narrow.open(2)).until(narrow.version)
 
@@ -300,7 +300,7 @@ async def test_who_hangs_up_amid_the_map_is_forgotten(narrow: Streaming) -> None
 async def test_who_does_not_read_is_not_awaited_at_the_end(narrow: Streaming) -> None:
     await stuck(narrow, 1)
     assert (await narrow.server.signed(1, "DELETE", "/v1/peer")).status_code == 200
-    await until(lambda: not followers(narrow))
+    await until(lambda: not subscribers(narrow))
 
 
 async def test_another_epoch_amid_the_map_begins_it_anew(narrow: Streaming) -> None:

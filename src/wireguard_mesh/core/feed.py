@@ -15,10 +15,11 @@ from enum import StrEnum
 from typing import Final
 
 from wireguard_mesh.core.backoff import Backoff
+from wireguard_mesh.protocol.events import KEEPALIVE_SECONDS
 from wireguard_mesh.protocol.local import MapSource
 
 FIRST_STEP: Final = 10.0  # seconds until a stream must have brought its first step
-SILENCE: Final = 45.0  # seconds; a server that is well says something each 20, so two of its words were lost
+SILENCE: Final = 2 * KEEPALIVE_SECONDS + 5  # so two of its words were lost, and were not merely late
 BEHIND: Final = 10.0  # seconds that a stream may be late with what the server named elsewhere
 LONG: Final = 30.0  # seconds after which a stream that ended was none that is cut as soon as it works
 SHORT_ONES: Final = 3  # streams in a row that may be shorter: a server that is being restarted has some

@@ -48,12 +48,12 @@ def next_step(snapshot: Snapshot, since: MapVersion, limit: int = STEP_RECORDS) 
     )
 
 
-def reconnect_seconds(followers: int) -> float:
+def reconnect_seconds(subscribers: int) -> float:
     """Over how long so many are to spread their reconnects when they are all cut off at once."""
-    return followers / RECONNECTS_A_SECOND
+    return subscribers / RECONNECTS_A_SECOND
 
 
-class Pace:
+class DutyCycle:
     """When the next push may start: after one that took a while, as long a pause, in which changes gather. So pushing
     takes half of the time at most, and the first change after a pause goes out at once."""
 

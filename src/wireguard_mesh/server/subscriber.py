@@ -1,4 +1,4 @@
-"""One reader of the map's stream: a transport, and the few words of state from which follows what it lacks."""
+"""One who subscribed to the map's stream: a transport, and the few words of state from which follows what it lacks."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ _HEAD: Final = (
 )
 
 
-class Keeper(Protocol):
-    """Who looks after the followers."""
+class Publisher(Protocol):
+    """Who writes to the subscribers."""
 
-    def forget(self, follower: Follower) -> None:
+    def forget(self, subscriber: Subscriber) -> None:
         """It ends: nothing more is to be written to it. It is to be shut if it does not read."""
 
-    def lost(self, follower: Follower) -> None:
+    def lost(self, subscriber: Subscriber) -> None:
         """Its connection is gone."""
 
-    def paused(self, follower: Follower) -> None:
+    def paused(self, subscriber: Subscriber) -> None:
         """It does not read: it is to be passed over, and shut after a while."""
 
-    def resumed(self, follower: Follower) -> None:
+    def resumed(self, subscriber: Subscriber) -> None:
         """It has read: what it missed may follow."""
 
 
-class Follower(OneWayProtocol):
+class Subscriber(OneWayProtocol):
     """One stream. `version`: of the last step, or that at which the whole map began; None: it has nothing of
     ours. `chunk`: the last one sent of the whole map, None if that is complete."""
 
-    __slots__ = ("_keeper", "chunk", "is_begun", "is_gzip", "key", "sent", "slot", "version")
+    __slots__ = ("_publisher", "chunk", "is_begun", "is_gzip", "key", "sent", "slot", "version")
 
-    def __init__(self, keeper: Keeper, key: PublicKey, version: MapVersion | None, *, is_gzip: bool) -> None:
+    def __init__(self, publisher: Publisher, key: PublicKey, version: MapVersion | None, *, is_gzip: bool) -> None:
         super().__init__()
-        self._keeper = keeper
+        self._publisher = publisher
         self.key = key
         self.version = version
         self.is_gzip = is_gzip
@@ -63,7 +63,7 @@ class Follower(OneWayProtocol):
 
     def end(self) -> None:
         """Let the reader know at once that nothing more comes."""
-        self._keeper.forget(self)
+        self._publisher.forget(self)
         if self.is_paused:
             self.transport.abort()
         else:
@@ -73,17 +73,17 @@ class Follower(OneWayProtocol):
     def pause_writing(self) -> None:
         """It does not read as fast as it is written to: until it has, it is passed over."""
         super().pause_writing()
-        self._keeper.paused(self)
+        self._publisher.paused(self)
 
     def resume_writing(self) -> None:
         """It has read."""
         super().resume_writing()
-        self._keeper.resumed(self)
+        self._publisher.resumed(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
         super().connection_lost(exc)
-        self._keeper.lost(self)
+        self._publisher.lost(self)
 
     def shutdown(self) -> None:
         """The server stops."""
