@@ -89,6 +89,25 @@ async def test_a_sweep_that_cannot_write_is_tried_again(server: Server, monkeypa
     assert not online(server, ANN)
 
 
+async def test_who_says_what_cannot_be_written_lives_all_the_same(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_batch: object, **_options: object) -> Outcome:
+        raise Unavailable("the disk is full")
+
+    await server.join(ANN)
+    with monkeypatch.context() as patch:
+        patch.setattr(server.store, "commit", fail)
+        for _ in range(20):
+            answer = await server.signed(ANN, "POST", "/v1/heartbeat", {"endpoints": ["192.0.2.1:51820"]})
+            assert answer.status_code == 503
+            await sweep_for(server, 10)
+    revision = server.mesh.snapshot.revision
+    await sweep_for(server, 10)
+    assert online(server, ANN)
+    assert server.mesh.snapshot.revision == revision
+
+
 async def test_when_peers_were_seen_is_kept_now_and_then(server: Server) -> None:
     await server.join(ANN)
     server.time.pass_by(20)

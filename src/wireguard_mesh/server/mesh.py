@@ -106,9 +106,10 @@ class Mesh:
         """
         record = self.snapshot.record(command.public_key)
         change = self._damping.heartbeat(record, command, self._clock.monotonic())
+        # It lives, whether or not what it says can be written.
+        self._presence.heard(command.public_key)
         if change is not None:
             await self._write_heartbeat(record, change)
-        self._presence.heard(command.public_key)
 
     async def _write_held_back(self, change: Heartbeat) -> None:
         try:
