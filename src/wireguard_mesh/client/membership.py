@@ -196,11 +196,9 @@ class Membership:
         if said is None or (machine.hostname, machine.os) != (said.hostname, said.os):
             await self._register()
             return
+        # All of it each time: the server may have lost what it was told (held back, or restored from a backup).
         answer = await self.control.heartbeat(
-            api.HeartbeatRequest(
-                endpoints=None if machine.endpoints == said.endpoints else machine.endpoints,
-                exit_node=None if machine.exit_node == said.exit_node else machine.exit_node,
-            )
+            api.HeartbeatRequest(endpoints=machine.endpoints, exit_node=machine.exit_node)
         )
         self._said = machine
         self.answered_at = self._clock().wall
