@@ -21,6 +21,7 @@ from wireguard_mesh.store.location import PostgresUrl, parse_location, parse_pat
             "postgresql://ann@/mesh?host=/run/postgresql&sslpassword=s3cret",
             "postgresql://ann@/mesh?host=/run/postgresql",
         ),
+        ("postgresql://ann@db/mesh?passw%6Frd=s3cret", "postgresql://ann@db/mesh"),
         ("postgresql:///mesh", "postgresql:///mesh"),
     ],
 )

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from wireguard_mesh.model.errors import InvalidValue
 
@@ -26,7 +26,7 @@ class PostgresUrl:
     def __str__(self) -> str:
         parts = urlsplit(self.dsn)
         user, at, hosts = parts.netloc.rpartition("@")
-        shown = "&".join(pair for pair in parts.query.split("&") if pair.partition("=")[0] not in _SECRET)
+        shown = "&".join(pair for pair in parts.query.split("&") if unquote(pair.partition("=")[0]) not in _SECRET)
         return f"{_POSTGRES[0]}://{user.partition(':')[0]}{at}{hosts}{parts.path}{'?' if shown else ''}{shown}"
 
 
