@@ -378,12 +378,34 @@ async def test_a_server_whose_streams_know_nobody_is_asked_instead() -> None:
 async def test_while_asking_one_that_was_forgotten_registers_too(monkeypatch: pytest.MonkeyPatch) -> None:
     waits(monkeypatch, AGAIN=Backoff(first=100.0, longest=100.0))
     server = Server()
-    server.stream_faults = [Unavailable("503")]
+    server.stream_faults = [Unavailable("503")] * 100
     server.faults = [NotRegistered("who?"), Unavailable("busy")]
     following = Following(server)
     await following.by(MapSource.POLLING)
     assert following.registered == 1
     assert len(server.asked) >= 3
+    await following.end()
+
+
+async def test_while_a_proxy_answers_for_a_server_that_is_away_changes_come_by_no_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits(monkeypatch, AGAIN=Backoff(first=100.0, longest=100.0))
+    server = Server()
+    server.stream_faults = [Unavailable("502")]
+    server.faults = [Unavailable("502")] * 1000
+    following = Following(server)
+    await until(lambda: len(server.asked) > 3)
+    assert following.one.source is MapSource.NONE
+    server.faults.clear()
+    await following.by(MapSource.STREAM)
+    server.stream_faults = [Unavailable("no streams")]
+    server.streams[-1].send(None)
+    await following.by(MapSource.POLLING)
+    assert following.one.problem == "no streams"
+    server.faults = [Unavailable("502")] * 1000
+    following.one.head_is(MapVersion(EPOCH, 2))
+    await until(lambda: following.one.source is MapSource.NONE)
     await following.end()
 
 
@@ -485,7 +507,7 @@ async def test_a_fault_of_ours_while_asking_is_no_end_of_it(
 ) -> None:
     waits(monkeypatch, AGAIN=Backoff(first=100.0, longest=100.0))
     server = Server()
-    server.stream_faults = [Unavailable("503")]
+    server.stream_faults = [Unavailable("503")] * 100
     following = Following(server, interval=0.01)
     faults = [ZeroDivisionError("ours") for _ in range(2)]
 

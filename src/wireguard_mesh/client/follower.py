@@ -67,8 +67,9 @@ class Follower:
 
     @property
     def source(self) -> MapSource:
-        """Where changes come from now."""
-        return self._feed.source
+        """Where changes come from now. Questions that nobody answers bring none."""
+        is_polling = self._feed.source is MapSource.POLLING
+        return self._feed.source if not is_polling or (self.problem and self._contact.state.works) else MapSource.NONE
 
     @property
     def problem(self) -> str:
@@ -224,6 +225,7 @@ class Follower:
             await asyncio.sleep(pace.wait(self._clock().monotonic))
             is_answered = await self._ask()
             self._feed.polled(is_answered, self._clock().monotonic, random.random())
+            self._wake()
 
     async def _ask(self) -> bool:
         try:
@@ -240,7 +242,7 @@ class Follower:
         else:
             self._map_came()
             # Only now is it known that it is not the server that fails.
-            if self.source is MapSource.POLLING and self._way.failed(self._end_reason, self._clock(), _MAP):
+            if self._feed.source is MapSource.POLLING and self._way.failed(self._end_reason, self._clock(), _MAP):
                 log.warning(
                     "changes do not come by stream, so they are asked for now and then; "
                     "something between here and the server holds streams back reason=%s",
