@@ -124,9 +124,7 @@ async def test_closing_lets_those_who_wait_have_their_answer(tmp_path: Path) -> 
     server = LocalServer(tmp_path / "wg0.sock", handler)
     await server.open()
     caller = asyncio.create_task(talk(tmp_path / "wg0.sock", b'{"type":"down"}\n'))
-    async with asyncio.timeout(10):
-        while not handler.waiting:  # noqa: ASYNC110  # counts another's task
-            await asyncio.sleep(0.005)
+    await until(lambda: bool(handler.waiting))
     asyncio.get_running_loop().call_later(0.01, handler.release.set)
     await server.close()
     assert local.answer.decode(await caller) == local.Done("DownRequest")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -11,6 +11,7 @@ from ipaddress import IPv4Network
 from lab.postgres import Postgres
 from tests.core.samples import public_key
 from tests.server.conftest import Time
+from tests.waiting import until
 from wireguard_mesh.core.liveness import Liveness
 from wireguard_mesh.core.ratelimit import RateLimiter
 from wireguard_mesh.core.snapshot import Snapshot
@@ -22,7 +23,6 @@ from wireguard_mesh.store.store import Birth, Store
 
 NETWORK = IPv4Network("10.100.0.0/16")
 BIRTH = Birth("epoch1", bytes(5), public_key(1000))
-PATIENCE = 20.0  # seconds for what comes by itself
 TIMEOUT = 120.0
 
 
@@ -39,15 +39,9 @@ class Running:
     def snapshot(self) -> Snapshot:
         return self.writer.snapshot
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for what another server, or the database, brings about."""
-        async with asyncio.timeout(PATIENCE):
-            while not condition():  # noqa: ASYNC110  # what connections do has no event of its own
-                await asyncio.sleep(0.01)
-
     async def until_equal(self, other: Running) -> None:
         """Wait until it has heard of all that another one knows."""
-        await self.until(lambda: self.snapshot.sequence >= other.snapshot.sequence)
+        await until(lambda: self.snapshot.sequence >= other.snapshot.sequence)
 
 
 @asynccontextmanager

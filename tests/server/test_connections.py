@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.server.serving import BIG, Served, serving
+from tests.waiting import until
 from wireguard_mesh.server import connections, shared
 
 
@@ -154,10 +155,8 @@ async def test_who_does_not_read_is_shut(served: Served, monkeypatch: pytest.Mon
     monkeypatch.setattr(connections, "WRITE_SECONDS", 0.2)
     reader, writer = await served.open()
     writer.write(b"GET /big HTTP/1.1\r\n\r\n")
-    async with asyncio.timeout(10):
-        await reader.readexactly(1)
-        while served.http.server_state.connections:  # noqa: ASYNC110  # the server has no event for it
-            await asyncio.sleep(0.01)
+    await reader.readexactly(1)
+    await until(lambda: not served.http.server_state.connections)
     writer.close()
 
 
@@ -186,7 +185,5 @@ async def test_one_source_cannot_have_all_connections(monkeypatch: pytest.Monkey
         await reader.readuntil(b"ok")
         assert await served.send(b"") == b""
         writer.close()
-        async with asyncio.timeout(10):
-            while served.http.server_state.connections:  # noqa: ASYNC110  # the server has no event for it
-                await asyncio.sleep(0.01)
+        await until(lambda: not served.http.server_state.connections)
         assert (await served.send(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")).startswith(ANSWERED)

@@ -18,7 +18,8 @@ from tests.core.samples import public_key, register
 from tests.core.test_catch_up import assert_same
 from tests.core.test_registry import BATCHES
 from tests.databases import POSTGRESQL, Databases
-from tests.server.many import PATIENCE, Running, cut_all, running
+from tests.server.many import Running, cut_all, running
+from tests.waiting import PATIENCE, until
 from wireguard_mesh.core.registry import Command, Heartbeat, Leave
 from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.errors import Unavailable
@@ -101,7 +102,7 @@ async def test_what_one_writes_the_other_hears(shared: Location) -> None:
         assert two.snapshot.record(public_key(1)).peer.online
         # Also what no peer sees.
         await one.writer.submit(register(1, signed=True))
-        await two.until(lambda: two.snapshot.record(public_key(1)).signed)
+        await until(lambda: two.snapshot.record(public_key(1)).signed)
         assert two.snapshot.revision == 1
         await two.writer.submit(leave(1))
         await one.until_equal(two)
@@ -125,7 +126,7 @@ async def test_what_one_wrote_itself_is_not_read(shared: Location, monkeypatch: 
         assert read == []
         for told in (Head("epoch1", 4), Head("other", 1), None):
             one.writer.look(told)
-            await one.until(lambda: bool(read))
+            await until(lambda: bool(read))
             read.clear()
 
 
@@ -165,7 +166,7 @@ async def test_without_its_database_it_reads_and_says_so_and_goes_on(
         await one.writer.submit(register(1))
         databases.postgres.stop()
         try:
-            await one.until(lambda: not one.mesh.can_write)
+            await until(lambda: not one.mesh.can_write)
             for seed in (2, 3):
                 with pytest.raises(Unavailable, match="cannot reach its database; try again") as caught:
                     await one.writer.submit(register(seed))
@@ -177,7 +178,7 @@ async def test_without_its_database_it_reads_and_says_so_and_goes_on(
         finally:
             databases.postgres.start()
         assert [record.levelno for record in caplog.records].count(logging.ERROR) == 1
-        await one.until(lambda: one.mesh.can_write)
+        await until(lambda: one.mesh.can_write)
         assert (await one.writer.submit(register(2))).number == 2
         assert [record.message for record in caplog.records].count("the database can be written again") == 1
         assert not [record for record in caplog.records if record.exc_info]
@@ -207,11 +208,11 @@ async def test_a_database_that_answers_no_more_is_one_that_is_gone(
             amidst = asyncio.create_task(one.writer.submit(register(2)))
             with pytest.raises(Unavailable, match="cannot"):
                 await amidst
-            await one.until(lambda: not one.mesh.can_write)
+            await until(lambda: not one.mesh.can_write)
             with pytest.raises(Unavailable, match="cannot reach its database"):
                 await asyncio.gather(*(one.writer.submit(register(seed)) for seed in range(3, 20)))
             await one.mesh.heartbeat(Heartbeat(public_key=public_key(1), signed=True))
-        await one.until(lambda: one.mesh.can_write)
+        await until(lambda: one.mesh.can_write)
         await insist(lambda: one.writer.submit(register(2)))
         await assert_one_mesh(one)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.server.serving import BIG, Message
+from tests.waiting import until
 from wireguard_mesh.server import connections
 from wireguard_mesh.server.connections import connection_of
 from wireguard_mesh.server.http_server import HttpServer
@@ -74,15 +75,11 @@ async def is_shut(reader: asyncio.StreamReader) -> bool:
 
 
 async def until_gone(http: HttpServer) -> None:
-    async with asyncio.timeout(10):
-        while http.server_state.connections:  # noqa: ASYNC110  # the server has no event for it
-            await asyncio.sleep(0.01)
+    await until(lambda: not http.server_state.connections)
 
 
 async def until_there(http: HttpServer) -> None:
-    async with asyncio.timeout(10):
-        while not http.server_state.tasks:  # noqa: ASYNC110  # the server has no event for it
-            await asyncio.sleep(0.01)
+    await until(lambda: http.server_state.tasks)
 
 
 async def test_what_the_application_still_answers_is_dropped_and_the_end_is_an_end() -> None:

@@ -8,6 +8,7 @@ from tests.core.samples import public_key, register
 from tests.databases import POSTGRESQL, Databases
 from tests.server.conftest import Server
 from tests.server.many import Running, name_of, running
+from tests.waiting import until
 from wireguard_mesh.core.registry import Heartbeat, Leave
 from wireguard_mesh.model.errors import Unavailable
 from wireguard_mesh.server.presence import FLUSH_SECONDS
@@ -50,18 +51,18 @@ async def heartbeat(server: Running, seed: int = ANN) -> None:
 async def test_one_of_them_looks_for_the_silent(shared: Location) -> None:
     async with running(shared) as two:
         async with running(shared) as one:
-            await one.until(lambda: bool(one.store.term or two.store.term))
+            await until(lambda: bool(one.store.term or two.store.term))
             first, second = (one, two) if one.store.term else (two, one)
             await first.writer.submit(register(1))
             await second.until_equal(first)
             assert not second.store.term
         # Whoever remains becomes it, with a term of its own.
-        await two.until(lambda: bool(two.store.term))
+        await until(lambda: bool(two.store.term))
 
 
 async def test_a_peer_that_another_server_hears_is_not_offline(shared: Location, databases: Databases) -> None:
     async with running(shared) as one:
-        await one.until(lambda: bool(one.store.term))
+        await until(lambda: bool(one.store.term))
         async with running(shared) as two:
             await two.writer.submit(register(1))
             await one.until_equal(two)
@@ -84,12 +85,12 @@ async def test_a_peer_that_another_server_hears_is_not_offline(shared: Location,
             await two.until_equal(one)
             # It moves to the first one, and is back.
             await one.mesh.heartbeat(Heartbeat(public_key=public_key(1), signed=True))
-            await two.until(lambda: two.snapshot.record(public_key(1)).peer.online)
+            await until(lambda: two.snapshot.record(public_key(1)).peer.online)
 
 
 async def test_a_peer_taken_offline_though_it_is_heard_is_brought_back(shared: Location, databases: Databases) -> None:
     async with running(shared) as one:
-        await one.until(lambda: bool(one.store.term))
+        await until(lambda: bool(one.store.term))
         async with running(shared) as two:
             await two.mesh.register(
                 public_key(1), signed=True, hostname=register(1).hostname, os_name="", exit_node=False, endpoints=()
@@ -110,12 +111,12 @@ async def test_a_peer_taken_offline_though_it_is_heard_is_brought_back(shared: L
 async def test_after_nobody_looked_everybody_has_the_full_timeout(shared: Location, databases: Databases) -> None:
     async with running(shared) as two:
         async with running(shared) as one:
-            await one.until(lambda: bool(one.store.term or two.store.term))
+            await until(lambda: bool(one.store.term or two.store.term))
             await join(one)
             await two.until_equal(one)
             await sweep_for(two if one.store.term else one, 200)
         age(databases, shared)
-        await two.until(lambda: bool(two.store.term))
+        await until(lambda: bool(two.store.term))
         await sweep_for(two, 110)
         assert online(two)
         await sweep_for(two, 30)
@@ -161,7 +162,7 @@ async def test_a_database_that_cannot_tell_takes_nobody_offline(
         raise Unavailable("cannot read the database")
 
     async with running(shared) as one:
-        await one.until(lambda: bool(one.store.term))
+        await until(lambda: bool(one.store.term))
         await join(one)
         await one.mesh.sweep()
         monkeypatch.setattr(one.store, "silences", fail)
@@ -176,7 +177,7 @@ async def test_one_that_is_brought_back_in_vain_is_tried_again(
         raise Unavailable("cannot write to the database")
 
     async with running(shared) as one:
-        await one.until(lambda: bool(one.store.term))
+        await until(lambda: bool(one.store.term))
         async with running(shared) as two:
             await join(two)
             await one.until_equal(two)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -13,6 +13,7 @@ from tests.core.samples import public_key, register
 from tests.core.test_pushing import peers_of
 from tests.server.conftest import Server
 from tests.server.streaming import Reader, Streaming, streaming
+from tests.waiting import until
 from wireguard_mesh.core.pushing import reconnect_seconds
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.peers import MapVersion
@@ -21,7 +22,6 @@ from wireguard_mesh.server import pieces, streams
 from wireguard_mesh.server.streams import STREAMS_PER_KEY
 from wireguard_mesh.server.subscriber import Subscriber
 
-_DEADLINE = 10.0
 MANY = 600  # records of a map that no small socket buffer holds
 
 
@@ -35,12 +35,6 @@ async def served(server: Server) -> AsyncIterator[Streaming]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at the streams a hundred times a second."""
     monkeypatch.setattr(streams, "_TICK_SECONDS", 0.01)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(_DEADLINE):
-        while not condition():  # noqa: ASYNC110  # the server has no event for it
-            await asyncio.sleep(0.01)
 
 
 def subscribers(served: Streaming) -> list[Subscriber]:

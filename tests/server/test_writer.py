@@ -8,6 +8,7 @@ import pytest
 
 from tests.core.samples import public_key, register
 from tests.server.conftest import Server
+from tests.waiting import until
 from wireguard_mesh.core.catch_up import News
 from wireguard_mesh.core.registry import Command, Leave, Outcome
 from wireguard_mesh.core.snapshot import Record, Snapshot
@@ -210,9 +211,7 @@ async def test_a_disk_that_works_again_is_found_without_a_command(
         assert await health() == (503, "cannot write")
     assert caplog.text.count("disk is full") == 1
     await server.mesh.sweep()
-    async with asyncio.timeout(10):
-        while server.writer.failing:  # noqa: ASYNC110  # the probe has no event of its own
-            await asyncio.sleep(0)
+    await until(lambda: not server.writer.failing)
     assert await health() == (200, "ok")
 
 

@@ -15,7 +15,8 @@ from sqlalchemy import text
 
 from tests.core.samples import public_key, register
 from tests.databases import POSTGRESQL, Databases
-from tests.server.many import PATIENCE, cut_all, name_of
+from tests.server.many import cut_all, name_of
+from tests.waiting import until
 from wireguard_mesh.core.backoff import Backoff
 from wireguard_mesh.core.registry import decide
 from wireguard_mesh.model.errors import Conflict, InvalidValue, MeshError, Unavailable
@@ -118,12 +119,6 @@ async def follow(database: PostgresDatabase, seen: list[Any]) -> asyncio.Task[No
     task = asyncio.create_task(database.follow(seen.append, seen.append))
     await until(lambda: bool(seen))
     return task
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110  # what connections do has no event of its own
-            await asyncio.sleep(0.01)
 
 
 async def end(task: asyncio.Task[None], database: PostgresDatabase) -> None:

@@ -15,7 +15,8 @@ from sqlalchemy import text
 from tests.core.samples import public_key, register
 from tests.core.test_catch_up import assert_same
 from tests.databases import ENGINES, POSTGRESQL, SQLITE, Databases
-from tests.store.test_store import BIRTH, HOUR, NETWORK
+from tests.store.test_store import BIRTH, HOUR, NETWORK, opened
+from tests.waiting import until
 from wireguard_mesh.core.registry import Command, Leave, decide
 from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.model.errors import Conflict, InvalidValue, NotFound, Unavailable
@@ -29,15 +30,6 @@ from wireguard_mesh.store.tables import NOBODY, metadata, peers, quarantine
 
 OURS = BIRTH.server_public_key
 Tables = dict[str, list[dict[str, Any]]]
-
-
-@asynccontextmanager
-async def opened(location: Location) -> AsyncIterator[Store]:
-    store = await Store.open(location)
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 async def fill(location: Location, *seeds: int) -> None:
@@ -155,7 +147,7 @@ async def served(location: Location) -> AsyncIterator[None]:
         from tests.server.many import running
 
         async with running(location) as server:
-            await server.until(lambda: server.store.term > 0)
+            await until(lambda: server.store.term > 0)
             yield
     else:
         with DatabaseLock(location):
