@@ -294,11 +294,13 @@ async def test_nonsense_is_no_stream_and_breaks_nothing(nonsense: bytes) -> None
 
 
 @pytest.mark.parametrize("fault", [Unavailable("503"), MeshError("502 by somebody else")])
-async def test_a_stream_that_is_refused_is_no_way(fault: MeshError) -> None:
+async def test_a_stream_that_is_refused_is_no_way(monkeypatch: pytest.MonkeyPatch, fault: MeshError) -> None:
+    waits(monkeypatch, AGAIN=Backoff(first=60.0, longest=60.0))
     server = Server()
-    server.stream_faults = [fault] * 3
+    server.stream_faults = [fault]
     following = Following(server)
-    await until(lambda: following.one.source is MapSource.POLLING or not server.stream_faults)
+    await following.by(MapSource.POLLING)
+    following.one.network_changed([HERE])
     await following.by(MapSource.STREAM)
     await following.end()
 
