@@ -50,9 +50,9 @@ def test_all_is_well_only_when_no_call_fails() -> None:
     assert not calls.failed("beat", "broke too", now, "unavailable")
     assert calls.failed("beat", "full", now, "exhausted")
     assert not calls.failed("map", "broke", now, "unavailable")
-    assert (calls.fails("map"), calls.is_failing, calls.contact.problem) == (True, True, "broke")
+    assert (calls.is_failing, calls.contact.problem) == (True, "broke")
     assert not calls.succeeded("map", now)
-    assert (calls.fails("map"), calls.is_failing, calls.contact.works) == (False, True, False)
+    assert (calls.is_failing, calls.contact.works) == (True, False)
     assert calls.succeeded("beat", now)
     assert (calls.is_failing, calls.contact.works) == (False, True)
     assert not calls.succeeded("beat", now)
@@ -63,5 +63,5 @@ def test_an_answer_of_another_kind_is_an_answer() -> None:
     calls, now = Calls(), Instant(1.0, 100.0)
     calls.failed("map", "broke", now, "unavailable")
     calls.answered("map")
-    assert not calls.fails("map")
+    assert not calls.is_failing
     assert calls.succeeded("register", now)

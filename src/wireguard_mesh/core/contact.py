@@ -63,10 +63,6 @@ class Calls:
         """Whether any call failed last."""
         return bool(self._failing)
 
-    def fails(self, call: str) -> bool:
-        """Whether this call failed last."""
-        return call in self._failing
-
     def failed(self, call: str, problem: str, now: Instant, kind: str) -> bool:
         """Note a failure. True if it is news: the first of its kind since all was well."""
         self._failing.add(call)
