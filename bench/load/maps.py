@@ -257,7 +257,7 @@ def digest_of(update: MapUpdate) -> str:
     """The digest of a client that has just this snapshot."""
     assert update.network is not None
     step = [
-        Event(events.SNAPSHOT, encode(events.Snapshot(update.network))),
+        Event(events.SNAPSHOT, encode(events.SnapshotData(update.network))),
         Event(events.UPSERT, encode(update.upsert)),
         Event(events.CURRENT, b"{}", str(update.version)),
     ]

@@ -19,8 +19,8 @@ from wireguard_mesh.model.devices import (
 )
 from wireguard_mesh.model.keys import NO_PRESHARED_KEY, PublicKey
 
-Wanted = Mapping[PublicKey, WantedPeer]
-Observed = Mapping[PublicKey, ObservedPeer]
+WantedPeers = Mapping[PublicKey, WantedPeer]
+ObservedPeers = Mapping[PublicKey, ObservedPeer]
 _ONE_SECOND: Final = 1  # a keepalive that is switched off again in the same breath
 
 
@@ -38,12 +38,12 @@ def plan(wanted: WantedDevice, observed: ObservedDevice) -> DeviceChange:
     )
 
 
-def peers_change(wanted: Wanted, observed: Observed) -> DeviceChange:
+def peers_change(wanted: WantedPeers, observed: ObservedPeers) -> DeviceChange:
     """The change that turns these peers of a device into those, and leaves all others alone."""
     return DeviceChange(peers=_peer_changes(wanted, observed))
 
 
-def _peer_changes(wanted: Wanted, observed: Observed) -> tuple[PeerChange, ...]:
+def _peer_changes(wanted: WantedPeers, observed: ObservedPeers) -> tuple[PeerChange, ...]:
     return (*_removals(wanted, observed), *_updates(wanted, observed), *_additions(wanted, observed))
 
 
@@ -54,13 +54,13 @@ def _port_differs(wanted: WantedDevice, observed: ObservedDevice) -> bool:
     return wanted.listen_port != observed.listen_port
 
 
-def _removals(wanted: Wanted, observed: Observed) -> Iterator[PeerChange]:
+def _removals(wanted: WantedPeers, observed: ObservedPeers) -> Iterator[PeerChange]:
     for key in observed:
         if key not in wanted:
             yield PeerChange(public_key=key, remove=True)
 
 
-def _updates(wanted: Wanted, observed: Observed) -> Iterator[PeerChange]:
+def _updates(wanted: WantedPeers, observed: ObservedPeers) -> Iterator[PeerChange]:
     for key, peer in wanted.items():
         standing = observed.get(key)
         if standing is not None:
@@ -87,7 +87,7 @@ def _difference(wanted: WantedPeer, standing: ObservedPeer) -> PeerChange | None
     )
 
 
-def _additions(wanted: Wanted, observed: Observed) -> Iterator[PeerChange]:
+def _additions(wanted: WantedPeers, observed: ObservedPeers) -> Iterator[PeerChange]:
     for key, peer in wanted.items():
         if key not in observed:
             yield PeerChange(

@@ -44,20 +44,20 @@ _BYTE_ORDER_MARK: Final = "\ufeff".encode()
 _LONGEST_RETRY: Final = 9  # digits
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class SnapshotData(msgspec.Struct, frozen=True):
     """The data of `snapshot`."""
 
     network: MeshNetwork
 
 
-snapshot_data: Decoder[Snapshot] = Decoder(Snapshot)
+snapshot_data: Decoder[SnapshotData] = Decoder(SnapshotData)
 upsert_data: Decoder[tuple[Peer, ...]] = Decoder(tuple[Peer, ...])
 remove_data: Decoder[tuple[PeerId, ...]] = Decoder(tuple[PeerId, ...])
 
 
 def snapshot_event(network: MeshNetwork) -> bytes:
     """A whole map begins."""
-    return b"event:snapshot\ndata:%b\n\n" % encode(Snapshot(network))
+    return b"event:snapshot\ndata:%b\n\n" % encode(SnapshotData(network))
 
 
 def upsert_event(records: Iterable[bytes]) -> bytes:
