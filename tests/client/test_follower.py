@@ -390,7 +390,7 @@ async def test_while_asking_one_that_was_forgotten_registers_too(monkeypatch: py
 
 
 async def test_while_a_proxy_answers_for_a_server_that_is_away_changes_come_by_no_way(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     waits(monkeypatch, AGAIN=Backoff(first=100.0, longest=100.0))
     server = Server()
@@ -401,6 +401,7 @@ async def test_while_a_proxy_answers_for_a_server_that_is_away_changes_come_by_n
     assert following.one.source is MapSource.NONE
     server.faults.clear()
     await following.by(MapSource.STREAM)
+    assert "holds streams back" not in caplog.text
     server.stream_faults = [Unavailable("no streams")]
     server.streams[-1].send(None)
     await following.by(MapSource.POLLING)

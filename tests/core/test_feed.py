@@ -146,8 +146,12 @@ def test_after_questions_failed_too_streams_are_given_another_chance() -> None:
     one.spread_over(4.0)
     one.polled(True, 20.0, 0.5)
     assert one.stream_at == 22.0
+    assert not one.is_blocked
     one.stream_ended(End.BLOCKED, 30.0, 0.0)
     assert one.stream_at == 30.0 + AGAIN.delay(1, 0.0)
+    assert one.poll_at == 30.0  # so that it is soon known what is in the way
+    one.polled(True, 30.0, 0.0)
+    assert one.is_blocked
 
 
 def test_polling_goes_on_while_the_server_cannot_be_reached() -> None:

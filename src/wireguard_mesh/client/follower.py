@@ -225,6 +225,9 @@ class Follower:
             await asyncio.sleep(pace.wait(self._clock().monotonic))
             is_answered = await self._ask()
             self._feed.polled(is_answered, self._clock().monotonic, random.random())
+            # Only now is it known that it is not the server that fails.
+            if is_answered and self._feed.is_blocked:
+                self._say_that_streams_are_held_back()
             self._wake()
 
     async def _ask(self) -> bool:
@@ -241,15 +244,16 @@ class Follower:
             self._contact.stumbled(_MAP, error)
         else:
             self._map_came()
-            # Only now is it known that it is not the server that fails.
-            if self._feed.source is MapSource.POLLING and self._way.failed(self._end_reason, self._clock(), _MAP):
-                log.warning(
-                    "changes do not come by stream, so they are asked for now and then; "
-                    "something between here and the server holds streams back reason=%s",
-                    self._end_reason,
-                )
             return True
         return False
+
+    def _say_that_streams_are_held_back(self) -> None:
+        if self._way.failed(self._end_reason, self._clock(), _MAP):
+            log.warning(
+                "changes do not come by stream, so they are asked for now and then; "
+                "something between here and the server holds streams back reason=%s",
+                self._end_reason,
+            )
 
     # Waiting
 

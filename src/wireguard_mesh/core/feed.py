@@ -55,6 +55,11 @@ class Feed:
         self._failed = 0
         self._unanswered = 0
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether something holds back streams, and not the server's answers."""
+        return self.source is MapSource.POLLING and self._blocked > 0 and self._unanswered == 0
+
     def spread_over(self, seconds: float) -> None:
         """The server said over how long its clients are to spread their calls."""
         self._spread = min(seconds, LONGEST_SPREAD)
@@ -82,8 +87,8 @@ class Feed:
         elif end is End.BLOCKED or self._is_cut_again(now):
             self._blocked += 1
             self.stream_at = now + self._spread_out(AGAIN, self._blocked, random)
-            if self.source is not MapSource.POLLING:
-                self.source, self.poll_at = MapSource.POLLING, now + self._spread * random
+            if self.source is not MapSource.POLLING or self._blocked == 1:
+                self.source, self.poll_at = MapSource.POLLING, min(self.poll_at, now + self._spread * random)
         else:
             self.stream_at = now + self._spread * random
             self._leave_stream()
