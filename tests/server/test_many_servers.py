@@ -211,6 +211,10 @@ async def test_a_database_that_answers_no_more_is_one_that_is_gone(
             await until(lambda: not one.mesh.can_write)
             with pytest.raises(Unavailable, match="cannot reach its database"):
                 await asyncio.gather(*(one.writer.submit(register(seed)) for seed in range(3, 20)))
+            await until(lambda: one.writer._lost is not None)
+            await one.mesh.sweep()
+            with pytest.raises(Unavailable, match="cannot reach its database"):
+                one.writer.submit(register(20)).send(None)  # at once, and not when an attempt has failed
             await one.mesh.heartbeat(Heartbeat(public_key=public_key(1), signed=True))
         await until(lambda: one.mesh.can_write)
         await insist(lambda: one.writer.submit(register(2)))

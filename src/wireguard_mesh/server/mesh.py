@@ -169,7 +169,7 @@ class Mesh:
         await together(self._write_held_back(change) for change in self._damping.due(self.snapshot.records, asked))
         self._writer.probe()
         if self._shared:
-            self._writer.look(None)  # should nobody tell of what other servers write
+            self._writer.look_unasked()
         self._events.look(asked)
 
     async def flush(self) -> None:

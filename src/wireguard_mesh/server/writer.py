@@ -102,6 +102,11 @@ class Writer:
         self._look = True
         self._work.set()
 
+    def look_unasked(self) -> None:
+        """See what others wrote, should nobody have told of it; not while the database cannot be reached."""
+        if self._lost is None:
+            self.look(None)
+
     async def reach(self, version: MapVersion) -> None:
         """Where another server has told a client more than this one knows: see what it wrote, for a moment at most.
 
