@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Table, select
+from sqlalchemy import ColumnElement, Row, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wireguard_mesh.core.catch_up import News
@@ -30,9 +30,9 @@ class Loaded:
     server_public_key: PublicKey | None
 
 
-def select_head(clock: ColumnElement[float]) -> Select[Any]:
-    """The mesh's one row, and the time by the database's clock as `now`."""
-    return select(mesh, clock.label("now"))
+async def read_head(connection: AsyncConnection, clock: ColumnElement[float], wall: float = 0.0) -> Any:
+    """The mesh's one row, and as `now` the time by the database's `clock`; `wall` is ours. None if there is no mesh."""
+    return (await connection.execute(select(mesh, clock.label("now")), {"wall": wall})).one_or_none()
 
 
 async def read_whole(connection: AsyncConnection, row: Any, name: str) -> Loaded:

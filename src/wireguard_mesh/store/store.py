@@ -24,7 +24,7 @@ from wireguard_mesh.store.access import prepare, reading, transaction
 from wireguard_mesh.store.database import Changed, Database, Head, Lost, open_database
 from wireguard_mesh.store.faults import Damaged, understood
 from wireguard_mesh.store.location import Location
-from wireguard_mesh.store.reading import Loaded, read_news, read_whole, select_head
+from wireguard_mesh.store.reading import Loaded, read_head, read_news, read_whole
 from wireguard_mesh.store.tables import peers
 from wireguard_mesh.store.writing import (
     change_network,
@@ -54,7 +54,6 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._head = select_head(database.clock)
         # Where a database of our own stands for certain, so that it need not be asked. None during each write, and
         # after one that failed, maybe after it reached the disk.
         self._written: Head | None = None
@@ -92,10 +91,10 @@ class Store:
         another key: clients know a mesh by its key.
         """
         async with self._transaction("read the database") as connection:
-            row = await self._row(connection, 0.0)
+            row = await read_head(connection, self._database.clock)
             if row is None:
                 await create_mesh(connection, network, birth.epoch, birth.global_id)
-                row = await self._row(connection, 0.0)
+                row = await read_head(connection, self._database.clock)
             elif binding and str(network) != row.ipv4_network:
                 await _refuse_peers(connection, row.ipv4_network, network)
                 await change_network(connection, network, birth.epoch)
@@ -106,7 +105,7 @@ class Store:
     async def reload(self) -> Loaded:
         """All that the database has, as it is at one moment. Raises `Damaged`, `Unavailable`."""
         async with reading(self._database) as connection:
-            return await read_whole(connection, self._there(await self._row(connection, 0.0)), self._database.name)
+            return await read_whole(connection, await self._mesh_row(connection), self._database.name)
 
     async def commit(
         self,
@@ -132,7 +131,7 @@ class Store:
                 return outcome
         async with self._transaction("write to the database") as connection:
             if outcome is None:
-                row = self._there(await self._row(connection, wall))
+                row = await self._mesh_row(connection, wall)
                 now = row.now
                 outcome = decide(await self._caught_up(connection, row, base), now)
             if always or not outcome.changes.is_empty:
@@ -148,13 +147,13 @@ class Store:
     async def catch_up(self, base: Snapshot) -> Snapshot:
         """What the database has now; `base` itself if nothing was written since. Raises `Damaged`, `Unavailable`."""
         async with reading(self._database) as connection:
-            return await self._caught_up(connection, self._there(await self._row(connection, 0.0)), base)
+            return await self._caught_up(connection, await self._mesh_row(connection), base)
 
     async def save_last_seen(self, seen: Sequence[tuple[PublicKey, float]], wall: float) -> None:
         """Keep when peers were last heard, by our clock, which says `wall` now. Raises `StorageFull`, `Unavailable`."""
         for start in range(0, len(seen), _FLUSHED_AT_ONCE):
             async with self._transaction("write to the database") as connection:
-                ahead = self._there(await self._row(connection, wall)).now - wall
+                ahead = (await self._mesh_row(connection, wall)).now - wall
                 chunk = seen[start : start + _FLUSHED_AT_ONCE]
                 await write_last_seen(connection, [(key, moment + ahead) for key, moment in chunk])
 
@@ -180,10 +179,9 @@ class Store:
         async with transaction(self._database, what) as connection:
             yield connection
 
-    async def _row(self, connection: AsyncConnection, wall: float) -> Any:
-        return (await connection.execute(self._head, {"wall": wall})).one_or_none()
-
-    def _there(self, row: Any) -> Any:
+    async def _mesh_row(self, connection: AsyncConnection, wall: float = 0.0) -> Any:
+        """The mesh's row, as of `read_head`. Raises `Damaged` if there is none any more."""
+        row = await read_head(connection, self._database.clock, wall)
         if row is None:
             raise Damaged(f"the database {self._database.name} has no mesh any more", "restore a backup")
         return row

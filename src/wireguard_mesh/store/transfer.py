@@ -31,7 +31,7 @@ from wireguard_mesh.store.files import (
 from wireguard_mesh.store.location import Location, PostgresUrl
 from wireguard_mesh.store.lock import DatabaseLock
 from wireguard_mesh.store.migrate import is_current
-from wireguard_mesh.store.reading import Loaded, read_whole, select_head
+from wireguard_mesh.store.reading import Loaded, read_head, read_whole
 from wireguard_mesh.store.sqlite import SqliteDatabase
 from wireguard_mesh.store.writing import delete_whole, new_epoch, write_whole
 
@@ -193,7 +193,7 @@ async def _read_image(image: Path, name: str) -> Loaded | None:
 
 async def _contents(database: Database) -> Loaded | None:
     async with reading(database) as connection:
-        row = (await connection.execute(select_head(database.clock), {"wall": 0.0})).one_or_none()
+        row = await read_head(connection, database.clock)
         return None if row is None else await read_whole(connection, row, database.name)
 
 
@@ -227,7 +227,7 @@ async def _fill(database: Database, whole: Loaded, epoch: str | None = None) -> 
     async with transaction(database, f"write the database {database.name}") as connection:
         if epoch is not None:
             await delete_whole(connection)
-        elif (await connection.execute(select_head(database.clock), {"wall": 0.0})).one_or_none() is not None:
+        elif await read_head(connection, database.clock) is not None:
             raise Conflict(f"the database {database.name} is not empty", "name an empty one")
         await write_whole(connection, snapshot, whole.last_seen, identity)
         await database.announce(connection, Head(snapshot.epoch, snapshot.sequence))
