@@ -26,7 +26,8 @@ import pytest
 from tests.cli.test_server import COMMAND, CONNECTIONS, Ledger, Process, register_until_killed, run, started
 from tests.core.samples import private_key, public_key, register
 from tests.databases import POSTGRESQL, SQLITE, Databases
-from tests.store.test_transfer import opened, tables_of, without_history
+from tests.store.test_store import opened
+from tests.store.test_transfer import tables_of, without_history
 from wireguard_mesh.core.registry import decide
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.protocol.signatures import Signer, make_nonce
