@@ -84,7 +84,7 @@ class Churn:
         member.endpoint = endpoint(_MOVED + self._moves)
         change = Change("move", time.monotonic())
         self._fleet.traffic.watch.expect((member.public_key, str(member.endpoint)), change)
-        await member.move(self._fleet.calls_of(len(self.changes)))
+        await member.beat(self._fleet.calls_of(len(self.changes)))
         self._done(change)
         return change
 

@@ -84,12 +84,8 @@ class Member:
         return response
 
     async def beat(self, calls: Calls) -> None:
-        """It lives."""
-        await self.ask(calls, "POST", "/v1/heartbeat", b"{}")
-
-    async def move(self, calls: Calls) -> None:
-        """Say its `endpoint`, which is a new one."""
-        message = api.HeartbeatRequest(endpoints=(self.endpoint,))
+        """It lives; as an agent does, it says all of what it is each time, its `endpoint` too."""
+        message = api.HeartbeatRequest(endpoints=(self.endpoint,), exit_node=False)
         await self.ask(calls, "POST", "/v1/heartbeat", encode(message))
 
     async def leave(self, calls: Calls) -> None:

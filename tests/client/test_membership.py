@@ -12,7 +12,7 @@ import pytest
 from tests.client.conftest import until
 from tests.core.test_following import written
 from tests.samples import NETWORK, peer
-from wireguard_mesh.client import clock
+from wireguard_mesh.client import clock, membership
 from wireguard_mesh.client.control import Control, NotRegistered, ServerRefused
 from wireguard_mesh.client.dial import Dialer
 from wireguard_mesh.client.http import HttpClient
@@ -61,6 +61,7 @@ class Script:
     faults: dict[str, list[MeshError]] = field(default_factory=dict)
     first: api.MapUpdate | None = field(default_factory=lambda: snapshot(1, 2))
     head: MapVersion = field(default_factory=lambda: MapVersion("e", 1))
+    heartbeat_seconds: float = 1000.0
     leaving: asyncio.Event | None = None
     streams: list[Open] = field(default_factory=list)
 
@@ -75,7 +76,11 @@ class Script:
     async def register(self, request: api.RegisterRequest) -> api.RegisterResponse:
         self.note("register", request)
         return api.RegisterResponse(
-            peer_id=peer(1).id, me=peer(1), map=self.first, heartbeat_seconds=30, offline_seconds=120
+            peer_id=peer(1).id,
+            me=peer(1),
+            map=self.first,
+            heartbeat_seconds=self.heartbeat_seconds,
+            offline_seconds=120,
         )
 
     async def heartbeat(self, request: api.HeartbeatRequest) -> api.HeartbeatResponse:
@@ -168,6 +173,14 @@ async def test_goes_on_from_the_map_of_the_last_run() -> None:
     assert made.script.calls[0][1].since == MapVersion("e", 7)
     assert made.script.calls[1] == ("stream", MapVersion("e", 9))
     assert set(made.maps[0].peers) == {peer(2).public_key, peer(3).public_key}
+    await made.end()
+
+
+async def test_beats_as_often_as_the_server_asks_but_not_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(membership, "SHORTEST_HEARTBEAT", 0.01)
+    made = Made()
+    made.script.heartbeat_seconds = 0.0
+    await made.run_until(lambda: made.script.count("heartbeat") >= 2)
     await made.end()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.core.samples import empty, public_key, register
-from wireguard_mesh.core.liveness import Liveness
+from wireguard_mesh.core.liveness import Liveness, heartbeat_seconds
 from wireguard_mesh.core.registry import Command, Leave, MarkOffline, decide
 from wireguard_mesh.core.snapshot import Snapshot
 
@@ -197,3 +197,8 @@ def test_who_begins_to_look_gives_everybody_the_full_timeout() -> None:
     liveness.start_anew(115.0)
     assert sweep(liveness, 115.0, 235.0) == []
     assert sweep(liveness, 235.0, 245.0) == [ANN]
+
+
+@pytest.mark.parametrize(("timeout", "often"), [(120.0, 30.0), (600.0, 30.0), (20.0, 5.0)])
+def test_peers_beat_so_often_that_some_may_be_lost(timeout: float, often: float) -> None:
+    assert heartbeat_seconds(timeout) == often

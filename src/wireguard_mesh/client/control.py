@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from wireguard_mesh.client.http import HttpClient, Response, Stream
 from wireguard_mesh.core.feed import FIRST_STEP
+from wireguard_mesh.core.following import MAX_STEP
 from wireguard_mesh.model.errors import Conflict, InvalidValue, MeshError, NotFound, Unavailable
 from wireguard_mesh.model.keys import PrivateKey, PublicKey
 from wireguard_mesh.model.peers import MapVersion
@@ -32,7 +33,6 @@ from wireguard_mesh.protocol.signatures import (
 CALL_TIMEOUT: Final = 15.0  # seconds
 STREAM_TIMEOUT: Final = FIRST_STEP  # seconds until a stream must have begun
 MAX_SMALL: Final = 64 * 1024  # bytes of an answer without a map
-MAX_MAP: Final = 32 * 1024 * 1024  # bytes; some 300 for each peer
 MAX_SERVER_TEXT: Final = 300  # characters of the server's words that are shown
 NONCE_BYTES: Final = 16
 EVENT_STREAM: Final = "text/event-stream"  # WHATWG HTML, section 9.2
@@ -97,7 +97,7 @@ class Control:
     async def register(self, request: api.RegisterRequest) -> api.RegisterResponse:
         """Join, or say anew what this machine is."""
         try:
-            return await self._call("POST", "/v1/register", request, api.register_response, limit=MAX_MAP)
+            return await self._call("POST", "/v1/register", request, api.register_response, limit=MAX_STEP)
         except NotRegistered:
             raise self._no_server_of_ours("status 404") from None
 
@@ -107,7 +107,7 @@ class Control:
 
     async def map(self, since: MapVersion | None) -> api.MapUpdate:
         """What changed since, or the whole map. Raises `NotRegistered`."""
-        return await self._call("GET", _target("/v1/map", since), None, api.map_update, limit=MAX_MAP)
+        return await self._call("GET", _target("/v1/map", since), None, api.map_update, limit=MAX_STEP)
 
     @contextlib.asynccontextmanager
     async def stream(self, since: MapVersion | None) -> AsyncIterator[Stream]:

@@ -26,6 +26,7 @@ from wireguard_mesh.protocol import api
 
 DEFAULT_HEARTBEAT: Final = 30.0  # seconds
 DEFAULT_SYNC: Final = 60.0  # seconds
+SHORTEST_HEARTBEAT: Final = 1.0  # seconds, whatever the server asks for
 # Beats at once, and then a second: changes are told at once, but an address that comes and goes makes no busy loop.
 _BEATS: Final = (10, 0.5)
 _REGISTER, _HEARTBEAT = "register", "heartbeat"
@@ -45,7 +46,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Intervals(msgspec.Struct, frozen=True):
-    """Seconds between two heartbeats, and between two questions for the map where it does not come by stream."""
+    """Seconds between two heartbeats, unless the server asks for more of them, and between two questions for the map
+    where it does not come by stream."""
 
     heartbeat: float = DEFAULT_HEARTBEAT
     sync: float = DEFAULT_SYNC
@@ -76,6 +78,7 @@ class Membership:
         self.answered_at = 0.0
         self._machine = machine
         self._intervals = intervals
+        self._heartbeat = intervals.heartbeat
         self._clock = clock
         self._on_member = on_member
         self._is_member = self._was_member = is_member
@@ -167,6 +170,7 @@ class Membership:
                 )
             )
         self._said = machine
+        self._heartbeat = min(self._intervals.heartbeat, max(SHORTEST_HEARTBEAT, answer.heartbeat_seconds))
         if not self._is_member:
             log.info("joined the mesh peer_id=%s", answer.peer_id)
         self._is_member = True
@@ -187,7 +191,7 @@ class Membership:
         pace = Pace(*_BEATS)
         while True:
             if self._machine() == self._said:
-                await self._pause(self._intervals.heartbeat)
+                await self._pause(self._heartbeat)
             await asyncio.sleep(pace.wait(self._clock().monotonic))
             await self._persist(_HEARTBEAT, self._say)
 

@@ -12,7 +12,9 @@ from wireguard_mesh.protocol import events
 from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
 from wireguard_mesh.protocol.events import Event
 
-MAX_STEP: Final = 64 * 1024 * 1024  # bytes of one step's data: the whole map of 240,000 peers
+MAX_STEP: Final = (
+    64 * 1024 * 1024
+)  # bytes of one step's data, or of an answer with a map: the whole map of 240,000 peers
 
 
 class MapReceiver:

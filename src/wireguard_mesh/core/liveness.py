@@ -22,6 +22,11 @@ HEARTBEAT_TIMEOUT_SECONDS: Final = 120.0
 CLEANUP_SECONDS: Final = 10.0
 
 
+def heartbeat_seconds(timeout: float) -> float:
+    """How often a peer is to beat that is offline after `timeout` seconds: three heartbeats in a row may be lost."""
+    return min(HEARTBEAT_SECONDS, timeout * HEARTBEAT_SECONDS / HEARTBEAT_TIMEOUT_SECONDS)
+
+
 @dataclass(slots=True)
 class _Heard:
     at: float  # monotonic

@@ -38,7 +38,7 @@ _COMMAND_SECONDS: Final = 10.0  # a little longer: for a database that answers n
 _IDLE_SECONDS: Final = 10.0  # a server that is stopped amidst a batch keeps the others waiting no longer
 _LOOK_SECONDS: Final = 5.0
 _FROZEN_SECONDS: Final = 6 * _LOOK_SECONDS  # a server that does not even look loses what it holds
-_HINT: Final = "look at the database server; this server goes on by itself when it answers"
+_HINT: Final = "look at the database server, and at the way to it"
 _FAULTS: Final[tuple[type[Exception], ...]] = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,

@@ -11,7 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from wireguard_mesh import __version__
-from wireguard_mesh.core.liveness import HEARTBEAT_SECONDS
+from wireguard_mesh.core.liveness import heartbeat_seconds
 from wireguard_mesh.core.registry import Heartbeat
 from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.keys import PublicKey
@@ -51,11 +51,9 @@ def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, hub: Hub, clock: Clo
             endpoints=message.endpoints,
             version=shown_text("version", message.version),
         )
-        return json_reply(
-            renderer.registration(
-                record.peer, _small_map(mesh, key, message.since), HEARTBEAT_SECONDS, mesh.heartbeat_timeout
-            )
-        )
+        timeout = mesh.heartbeat_timeout
+        small_map = _small_map(mesh, key, message.since)
+        return json_reply(renderer.registration(record.peer, small_map, heartbeat_seconds(timeout), timeout))
 
     @post("/v1/heartbeat", status_code=200)
     async def heartbeat(request: AnyRequest) -> ASGIResponse:
