@@ -262,10 +262,19 @@ async def test_a_server_that_is_asked_for_changes_since_what_it_has_not_heard_of
         await other.mesh.reach(None)
 
 
+async def test_a_server_that_does_not_know_a_peer_looks_whether_another_one_took_it_in(shared: Location) -> None:
+    async with running(shared) as one, running(shared, is_told=False) as other:
+        await one.writer.submit(register(1))
+        await other.mesh.meet(public_key(1))
+        assert public_key(1) in other.snapshot.records
+        await other.mesh.meet(public_key(2))
+        assert public_key(2) not in other.snapshot.records
+
+
 async def test_a_version_that_nobody_has_is_not_waited_for_long(
     shared: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "REACH_SECONDS", 0.01)
+    monkeypatch.setattr(writer, "SEE_SECONDS", 0.01)
     async with running(shared) as one:
         await one.mesh.reach(MapVersion(one.snapshot.epoch, 99))
         await one.mesh.reach(MapVersion("other", 99))

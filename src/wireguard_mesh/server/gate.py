@@ -88,12 +88,14 @@ class Gate:
         self._mesh.admit(signed.public_key, source(request))
         return self._once(signed)
 
-    def member(self, request: AnyRequest, body: bytes) -> PublicKey:
+    async def member(self, request: AnyRequest, body: bytes) -> PublicKey:
         """The registered key that signed a request.
 
         Raises `SignatureRefused`, `ClockSkew`, `StaleNonce`, `Replayed`, `RateLimited`, and `NotFound`: register again.
         """
         signed = self._verify(request, body)
+        if signed.public_key not in self._mesh.snapshot.records:
+            await self._mesh.meet(signed.public_key)
         self._mesh.snapshot.record(signed.public_key)
         return self._once(signed)
 

@@ -137,6 +137,10 @@ class Mesh:
         if version is not None:
             await self._writer.reach(version)
 
+    async def meet(self, public_key: PublicKey) -> None:
+        """To be called before a peer is told that it is not registered: another server may just have taken it in."""
+        await self._writer.meet(public_key)
+
     def map(self, public_key: PublicKey, since: MapVersion | None) -> MapUpdate:
         """What changed for a peer. Raises `NotFound`."""
         return changes_since(self.snapshot, public_key, since)

@@ -18,6 +18,7 @@ from wireguard_mesh.core.ipam import QUARANTINE_SECONDS
 from wireguard_mesh.core.registry import Command, Outcome, decide
 from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.errors import MeshError, Unavailable
+from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.server.clock import Clock
 from wireguard_mesh.store.database import Head
@@ -28,7 +29,8 @@ log = logging.getLogger(__name__)
 
 MAX_BATCH: Final = 500
 MAX_QUEUE: Final = 5_000
-REACH_SECONDS: Final = 1.0  # many times what catching up takes
+SEE_SECONDS: Final = 1.0  # many times what catching up takes
+_LOOKS: Final = 2  # the one that was under way already may have come too early
 STOP_SECONDS: Final = 1.5  # less than what connections are given at the end, so that all who wait are answered
 
 Waiting = tuple[Command, asyncio.Future[Record]]
@@ -59,7 +61,7 @@ class Writer:
         self._probing = False
         self._told: Head | None = None  # where the database stands, as far as was told
         self._look = False
-        self._published = asyncio.Event()  # the next snapshot is in place
+        self._looked = asyncio.Event()  # what others wrote was looked at the next time
         self._lost: Unavailable | None = None  # why the database cannot be reached
         self._batch: list[Waiting] = []  # on its way to the disk
         # Called in the event loop with each new snapshot, when it is durable and in place; must return at once.
@@ -108,17 +110,23 @@ class Writer:
             self.look(None)
 
     async def reach(self, version: MapVersion) -> None:
-        """Where another server has told a client more than this one knows: see what it wrote, for a moment at most.
+        """Where another server has told a client more than this one knows: see what it wrote."""
+        await self._see_others(lambda: not self._is_before(version))
 
-        A version that nobody ever had, or that was restored away, is not waited for any longer than that.
-        """
-        if not self._store.shared or self._lost is not None or not self._is_before(version):
+    async def meet(self, public_key: PublicKey) -> None:
+        """Where another server may have taken in a peer that this one does not know: see what it wrote."""
+        await self._see_others(lambda: public_key in self.snapshot.records)
+
+    async def _see_others(self, is_seen: Callable[[], bool]) -> None:
+        if is_seen() or not self._store.shared or self._lost is not None:
             return
         self.look(None)
         with suppress(TimeoutError):
-            async with asyncio.timeout(REACH_SECONDS):
-                while self._is_before(version):
-                    await self._published.wait()
+            async with asyncio.timeout(SEE_SECONDS):
+                for _ in range(_LOOKS):
+                    await self._looked.wait()
+                    if is_seen():
+                        break
 
     def _is_before(self, version: MapVersion) -> bool:
         return self.snapshot.epoch == version.epoch and self.snapshot.revision < version.revision
@@ -135,6 +143,7 @@ class Writer:
             if not (self._queue or self._probing):
                 if self._look:
                     await self._catch_up()
+                    self._say_looked()
                 else:
                     await self._work.wait()
                 continue
@@ -150,6 +159,7 @@ class Writer:
                 self._failing = True
                 _fail(self._batch, Unavailable("the server failed at this", "try again"))
             self._batch = []
+            self._say_looked()
 
     def stop(self) -> None:
         """Accept no more; what is not durable in `STOP_SECONDS` is refused."""
@@ -194,12 +204,14 @@ class Writer:
         else:
             self._publish(snapshot)
 
+    def _say_looked(self) -> None:
+        looked, self._looked = self._looked, asyncio.Event()
+        looked.set()
+
     def _publish(self, snapshot: Snapshot) -> None:
         before, self.snapshot = self.snapshot, snapshot
         if snapshot is before:
             return
-        published, self._published = self._published, asyncio.Event()
-        published.set()
         for told in self.on_publish:
             try:
                 told(snapshot)

@@ -71,7 +71,7 @@ def plain_routes(mesh: Mesh, gate: Gate, renderer: Renderer, server_key: PublicK
         key = mesh.snapshot.record_of(PeerId(message.peer_id)).peer.public_key
         signed = gate.is_signed(request)
         if signed:
-            _check_owner(gate.member(request, body), key)
+            _check_owner(await gate.member(request, body), key)
         await mesh.heartbeat(Heartbeat(public_key=key, signed=signed, endpoints=endpoints))
         return json_reply(_HEARD)
 

@@ -58,7 +58,7 @@ def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, hub: Hub, clock: Clo
     @post("/v1/heartbeat", status_code=200)
     async def heartbeat(request: AnyRequest) -> ASGIResponse:
         body = await gate.body(request)
-        key = gate.member(request, body)
+        key = await gate.member(request, body)
         message = api.heartbeat_request.decode(body)
         await mesh.heartbeat(
             Heartbeat(public_key=key, signed=True, endpoints=message.endpoints, exit_node=message.exit_node)
@@ -68,14 +68,14 @@ def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, hub: Hub, clock: Clo
 
     @get("/v1/map")
     async def network_map(request: AnyRequest) -> ASGIResponse:
-        key = gate.member(request, await gate.body(request))
+        key = await gate.member(request, await gate.body(request))
         since = _version(request.query_params.get("since"))
         await mesh.reach(since)
         return json_reply(renderer.update(mesh.map(key, since)))
 
     @get("/v1/map/stream")
     async def stream(request: AnyRequest) -> ASGIResponse:
-        key = gate.member(request, await gate.body(request))
+        key = await gate.member(request, await gate.body(request))
         if request.scope["http_version"] != HTTP_VERSION:
             raise InvalidValue(f"a stream needs HTTP/{HTTP_VERSION}", "a proxy in between may have to be told")
         version = _version(request.headers.get("last-event-id") or request.query_params.get("since"))
@@ -86,7 +86,7 @@ def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, hub: Hub, clock: Clo
 
     @delete("/v1/peer", status_code=200)
     async def leave(request: AnyRequest) -> ASGIResponse:
-        key = gate.member(request, await gate.body(request))
+        key = await gate.member(request, await gate.body(request))
         await mesh.leave(key, signed=True)
         return json_reply(_LEFT)
 
