@@ -34,5 +34,6 @@ def _measure(size: int) -> list[Figure]:
         said, failure = error.stdout, f"it ended with {error.returncode}, and said above why"
     except subprocess.TimeoutExpired as error:
         said, failure = error.stdout or b"", f"it took longer than {TIMEOUT:.0f} s"
-    ended = Figure(name=f"{size:,}: measurement that broke off", value=bool(failure), unit="", aim="0", note=failure)
+    broke_off = f"{size:,}: measurement that broke off"
+    ended = Figure(name=broke_off, value=1 if failure else 0, unit="", aim="0", note=failure)
     return [*(_figure.decode(line) for line in said.splitlines()), ended]

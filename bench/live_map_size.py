@@ -128,7 +128,7 @@ class Size:
         rate = await churn.run(CHURN_RATE, CHURN_SECONDS)
         server, shares, seconds = meter.server, str(meter), meter.seconds
         stayed = {stream: received[stream] for stream in fleet.streams if stream in received}
-        per_change = _more(stayed) / len(churn.changes)
+        per_change = _more(stayed) / len(churn.changes) if stayed else None
         wrong, what = await fleet.differing(DEADLINE_SECONDS)
         settled = meter.seconds - seconds
         await fleet.until(lambda: fleet.traffic.finished - finished >= churn.left, DEADLINE_SECONDS)
@@ -139,7 +139,8 @@ class Size:
         )
         self._add(f"churn, {CHURN_RATE:.0f}/s: p99 until a client has a change", 1000 * each.p99, "ms", "", note)
         self._add("churn: processor of the server", server, "% of a core", "", shares)
-        self._add("churn: bytes for each client and change", per_change, "B")
+        if per_change is not None:  # in a small mesh everybody has left by now, and others have joined
+            self._add("churn: bytes for each client and change", per_change, "B")
         peak = usage(self._server.pid).peak
         self._add("churn: resident memory of the server, at most until then", peak, "MB", "", "")
         note = what or f"{len(fleet.streams)} clients compared with a fresh map {settled:.1f} s after the last change"
