@@ -82,8 +82,6 @@ class Size:
         received = sum(stream.received for stream in fleet.streams)
         self._add("... bytes of one whole map", received / self._count, "B", note=f"{received / 1e6:.1f} MB for all")
         self._churn = Churn(fleet)
-        gc.collect()
-        gc.freeze()  # what stands now stays: to look through it again would make pauses that are none of the server's
 
     async def _idle(self) -> None:
         meter = Meter(self._server.pid)
@@ -209,6 +207,7 @@ def _peak(moments: Sequence[float]) -> int:
 
 def main() -> None:
     count = int(sys.argv[1])
+    gc.disable()  # amid the churn it would stop the load generator for seconds, and so all that it measures
     with local_server(*NO_LIMIT) as server:
         size = Size(server, count)
         try:
