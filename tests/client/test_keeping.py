@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -20,8 +21,8 @@ MAP = whole(network_map(2))
 
 
 @pytest.fixture
-def folder(tmp_path: object) -> StateFolder:
-    return StateFolder.at(tmp_path)  # type: ignore[arg-type]  # pytest's own type is a Path
+def folder(tmp_path: Path) -> StateFolder:
+    return StateFolder.at(tmp_path)
 
 
 def made(folder: StateFolder) -> Keeper:
