@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from tests.samples import NETWORK, peer, private_key, public_key
+from tests.waiting import until as until  # so that tests of this folder find it here, too
 from wireguard_mesh.client import clock
 from wireguard_mesh.client.agent import Agent
 from wireguard_mesh.client.membership import Intervals
@@ -43,13 +44,6 @@ def network_map(*numbers: int, revision: int = 1, own: int = 1, epoch: str = "e"
         upsert=tuple(peer(number) for number in (own, *numbers)),
     )
     return netmap.apply(None, update, public_key(own))
-
-
-async def until(condition: Callable[[], bool], what: str = "it") -> None:
-    """Wait until it is so."""
-    async with asyncio.timeout(DEADLINE):
-        while not condition():  # noqa: ASYNC110  # what is waited for has no event of its own
-            await asyncio.sleep(0.005)
 
 
 def _failure(task: asyncio.Task[None]) -> BaseException:

@@ -223,7 +223,7 @@ async def test_a_fault_is_said_once_and_its_end_once(caplog: pytest.LogCaptureFi
     for _ in range(100):
         made.keeper.wake()
         await asyncio.sleep(0)
-    await until(lambda: made.keeper.problem == "", "the end of the fault")
+    await until(lambda: made.keeper.problem == "")
     running.cancel()
     said = [record.getMessage() for record in caplog.records]
     assert sum("busy" in text for text in said) == 1
@@ -252,7 +252,7 @@ async def test_a_fault_of_ours_is_said_once_and_survived_once_it_was_up(
             await asyncio.sleep(0)
         await until(lambda: "ours" in made.keeper.problem)
     made.keeper.wake()
-    await until(lambda: made.keeper.problem == "", "the end of the fault")
+    await until(lambda: made.keeper.problem == "")
     assert not running.done()
     running.cancel()
     assert sum(record.exc_info is not None for record in caplog.records) == 1
