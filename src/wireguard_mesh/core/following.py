@@ -8,6 +8,7 @@ from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.names import PeerId
 from wireguard_mesh.model.networks import MeshNetwork
 from wireguard_mesh.model.peers import MapVersion, Peer
+from wireguard_mesh.model.relays import Relay
 from wireguard_mesh.protocol import events
 from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
 from wireguard_mesh.protocol.events import Event
@@ -24,6 +25,7 @@ class MapReceiver:
         self._network: MeshNetwork | None = None
         self._upsert: list[Peer] = []
         self._remove: list[PeerId] = []
+        self._relays: tuple[Relay, ...] | None = None
         self._size = 0
 
     def take(self, event: Event) -> MapUpdate | None:
@@ -39,12 +41,14 @@ class MapReceiver:
                 self._upsert.extend(events.upsert_data.decode(event.data))
             case events.REMOVE:
                 self._remove.extend(events.remove_data.decode(event.data))
+            case events.RELAYS:
+                self._relays = events.relays_data.decode(event.data)
             case events.CURRENT:
                 return self._complete(MapVersion.parse(event.id))
         return None
 
     def _complete(self, version: MapVersion) -> MapUpdate:
-        kind = UpdateKind.DELTA if self._upsert or self._remove else UpdateKind.CURRENT
+        kind = UpdateKind.DELTA if self._upsert or self._remove or self._relays is not None else UpdateKind.CURRENT
         update = MapUpdate(
             kind=UpdateKind.SNAPSHOT if self._network is not None else kind,
             epoch=version.epoch,
@@ -52,9 +56,10 @@ class MapReceiver:
             network=self._network,
             upsert=tuple(self._upsert),
             remove=tuple(self._remove),
+            relays=self._relays,
         )
         self._forget()
         return update
 
     def _forget(self) -> None:
-        self._network, self._upsert, self._remove, self._size = None, [], [], 0
+        self._network, self._upsert, self._remove, self._relays, self._size = None, [], [], None, 0

@@ -10,6 +10,7 @@ from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import PeerId
 from wireguard_mesh.model.networks import PRIVATE_IPV4, ULA, MeshNetwork
 from wireguard_mesh.model.peers import NetworkMap, Peer
+from wireguard_mesh.model.relays import Relay
 from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
 
 Holders = dict[IPv4Address | IPv6Address, PublicKey]
@@ -25,14 +26,15 @@ def apply(have: NetworkMap | None, update: MapUpdate, own: PublicKey) -> Network
         if update.network is None:
             raise InvalidValue("a whole map lacks its network")
         _check_network(update.network)
-        return _changed({}, {}, update, update.network, own)
+        return _changed({}, {}, update, update.network, update.relays or (), own)
     if have is None or have.epoch != update.epoch or have.revision > update.revision:
         raise InvalidValue("the update does not follow on the map that stands", "ask for the whole map")
     if update.kind is UpdateKind.CURRENT and have.revision == update.revision:
         return have
     peers = {**have.peers, own: have.me}
     holders = dict(have.holders) or _holders(peers.values())
-    return _changed(peers, holders, update, have.network, own)
+    relays = have.relays if update.relays is None else update.relays
+    return _changed(peers, holders, update, have.network, relays, own)
 
 
 def whole(network_map: NetworkMap) -> MapUpdate:
@@ -43,11 +45,17 @@ def whole(network_map: NetworkMap) -> MapUpdate:
         revision=network_map.revision,
         network=network_map.network,
         upsert=(network_map.me, *network_map.peers.values()),
+        relays=network_map.relays,
     )
 
 
 def _changed(
-    peers: dict[PublicKey, Peer], holders: Holders, update: MapUpdate, network: MeshNetwork, own: PublicKey
+    peers: dict[PublicKey, Peer],
+    holders: Holders,
+    update: MapUpdate,
+    network: MeshNetwork,
+    relays: tuple[Relay, ...],
+    own: PublicKey,
 ) -> NetworkMap:
     # Removals first: a machine that left and came back has its old key and a new id.
     _remove(peers, holders, frozenset(update.remove))
@@ -62,7 +70,13 @@ def _changed(
     if me is None:
         raise InvalidValue("the map lacks this machine itself")
     return NetworkMap(
-        epoch=update.epoch, revision=update.revision, network=network, me=me, peers=peers, holders=holders
+        epoch=update.epoch,
+        revision=update.revision,
+        network=network,
+        me=me,
+        peers=peers,
+        relays=relays,
+        holders=holders,
     )
 
 

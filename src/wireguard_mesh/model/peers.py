@@ -14,6 +14,7 @@ from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import Hostname, PeerId
 from wireguard_mesh.model.networks import MeshNetwork, Prefix
+from wireguard_mesh.model.relays import NatClass, Relay, RelayDistance
 
 # Entries of a cache of what each look at the device parses. It must exceed what one scan touches (two prefixes a peer,
 # 10,000 peers): a cache that is smaller than a scan which goes round never hits. Few peers fill it as little as ever.
@@ -26,8 +27,10 @@ DEFAULT_ROUTES: tuple[Prefix, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/
 class Peer(msgspec.Struct, frozen=True, kw_only=True):
     """A registered machine as the others see it.
 
-    `endpoints` are candidates, best first; `revision` is that of the peer's last visible change.
-    `exit_node`: it offers to carry others' internet traffic. `online`: the server hears its heartbeats.
+    `endpoints` are its own addresses, best first; `mapped` those that its router forwards to it (RFC 6886, 6887, UPnP);
+    `reflexive` those from which relays hear it: all three are candidates. `nat` is what relays make of the last.
+    `distances` are its round trips to relays, where there are several. `revision` is that of the peer's last visible
+    change. `exit_node`: it offers to carry others' internet traffic. `online`: the server hears its heartbeats.
     """
 
     id: PeerId
@@ -37,6 +40,10 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     ipv4: IPv4Address
     ipv6: IPv6Address
     endpoints: tuple[Endpoint, ...] = ()
+    mapped: tuple[Endpoint, ...] = ()
+    reflexive: tuple[Endpoint, ...] = ()
+    nat: NatClass = NatClass.UNKNOWN
+    distances: tuple[RelayDistance, ...] = ()
     exit_node: bool = False
     online: bool = True
     revision: int = 0
@@ -88,6 +95,7 @@ class NetworkMap(msgspec.Struct, frozen=True, kw_only=True):
     network: MeshNetwork
     me: Peer
     peers: Mapping[PublicKey, Peer]
+    relays: tuple[Relay, ...] = ()
     holders: Mapping[IPv4Address | IPv6Address, PublicKey] = {}
 
     @property

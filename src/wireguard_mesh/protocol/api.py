@@ -27,12 +27,16 @@ from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import PeerId
 from wireguard_mesh.model.networks import MeshNetwork
 from wireguard_mesh.model.peers import MapVersion, Peer
+from wireguard_mesh.model.relays import MAX_RELAYS, Relay, RelayDistance
 from wireguard_mesh.protocol.codec import Decoder
 
 MAX_ENDPOINTS: Final = 16
+MAX_MAPPED: Final = 4
 MAX_TEXT: Final = 64
 
 Endpoints = Annotated[tuple[Endpoint, ...], msgspec.Meta(max_length=MAX_ENDPOINTS)]
+Mapped = Annotated[tuple[Endpoint, ...], msgspec.Meta(max_length=MAX_MAPPED)]
+Distances = Annotated[tuple[RelayDistance, ...], msgspec.Meta(max_length=MAX_RELAYS)]
 ShortText = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 LongText = Annotated[str, msgspec.Meta(max_length=253)]
 
@@ -76,15 +80,19 @@ class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True):
     hostname: LongText
     os: ShortText = ""
     endpoints: Endpoints = ()
+    mapped: Mapped = ()
+    distances: Distances = ()
     exit_node: bool = False
     version: ShortText = ""
     since: MapVersion | None = None
 
 
 class HeartbeatRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """This machine lives. `endpoints` and `exit_node`: None leaves them."""
+    """This machine lives. What is None stays."""
 
     endpoints: Endpoints | None = None
+    mapped: Mapped | None = None
+    distances: Distances | None = None
     exit_node: bool | None = None
 
 
@@ -117,7 +125,8 @@ class UpdateKind(StrEnum):
 
 class MapUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What changed for one peer since the revision that it named. `network` comes with a snapshot; `upsert` are records
-    that are new or changed, among them the peer's own; `remove` the ids of those to forget, before `upsert`."""
+    that are new or changed, among them the peer's own; `remove` the ids of those to forget, before `upsert`.
+    `relays` are all relays, None if they are as before."""
 
     kind: UpdateKind
     epoch: str
@@ -125,6 +134,7 @@ class MapUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     network: MeshNetwork | None = None
     upsert: tuple[Peer, ...] = ()
     remove: tuple[PeerId, ...] = ()
+    relays: tuple[Relay, ...] | None = None
 
     @property
     def version(self) -> MapVersion:

@@ -8,6 +8,7 @@ that id as `Last-Event-ID`, forgets what came after it, and loses nothing.
 | `snapshot` | `{"network": {…}}`        | forget all that you have: what follows is the whole map                  |
 | `remove`   | `["peer-000001", …]`      | ids of those to forget, before the upserts of the step                   |
 | `upsert`   | `[{peer}, …]`             | records that are new or changed, your own among them                     |
+| `relays`   | `[{relay}, …]`            | all relays that there are; as before if a step has none                  |
 | `current`  | `{}`, id `EPOCH.REVISION` | the step is complete: this is the version of your map now                |
 
 Comments are sent in silence, at least each `KEEPALIVE_SECONDS`. `retry` says over how many milliseconds to spread a
@@ -26,6 +27,7 @@ from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.names import PeerId
 from wireguard_mesh.model.networks import MeshNetwork
 from wireguard_mesh.model.peers import MapVersion, Peer
+from wireguard_mesh.model.relays import Relay
 from wireguard_mesh.protocol.codec import Decoder, encode
 
 KEEPALIVE_SECONDS: Final = 20.0  # the longest silence of a server that is well
@@ -37,6 +39,7 @@ KEEPALIVE: Final = b":\n\n"
 SNAPSHOT: Final = "snapshot"
 REMOVE: Final = "remove"
 UPSERT: Final = "upsert"
+RELAYS: Final = "relays"
 CURRENT: Final = "current"
 
 _TERMINATOR: Final = re.compile(rb"\r\n|\n|\r")
@@ -52,6 +55,7 @@ class SnapshotData(msgspec.Struct, frozen=True):
 
 snapshot_data: Decoder[SnapshotData] = Decoder(SnapshotData)
 upsert_data: Decoder[tuple[Peer, ...]] = Decoder(tuple[Peer, ...])
+relays_data: Decoder[tuple[Relay, ...]] = Decoder(tuple[Relay, ...])
 remove_data: Decoder[tuple[PeerId, ...]] = Decoder(tuple[PeerId, ...])
 
 
@@ -68,6 +72,11 @@ def upsert_event(records: Iterable[bytes]) -> bytes:
 def remove_event(ids: Iterable[PeerId]) -> bytes:
     """Peers that are gone."""
     return b"event:remove\ndata:%b\n\n" % encode(tuple(ids))
+
+
+def relays_event(relays: Iterable[Relay]) -> bytes:
+    """All relays."""
+    return b"event:relays\ndata:%b\n\n" % encode(tuple(relays))
 
 
 def current_event(version: MapVersion) -> bytes:
