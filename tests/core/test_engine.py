@@ -21,6 +21,7 @@ from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.hosts import LocalAddress
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import InterfaceName
+from wireguard_mesh.model.paths import CandidateKind, PathKind, PathReport
 from wireguard_mesh.model.peers import DEFAULT_ROUTES, NetworkMap, Peer
 from wireguard_mesh.wireguard.fake import FakeBackend
 
@@ -178,6 +179,17 @@ def test_a_peer_that_moved_gets_a_packet() -> None:
     bench.settle(5)
     assert {one.public_key for one in bench.called.peers} == {public_key(2)}
     assert bench.peer(2).endpoint != moved.endpoints[0]
+
+
+def test_says_how_packets_reach_a_peer() -> None:
+    bench = alive_bench(2)
+    assert bench.engine.path_of(public_key(2), at(3)).candidate is CandidateKind.HOST
+    bench.backend.see_peer(NAME, public_key(2), endpoint=Endpoint.parse("10.9.9.9:1"))
+    bench.settle(3)
+    assert bench.engine.path_of(public_key(2), at(3)).candidate is CandidateKind.SEEN
+    assert bench.engine.path_of(public_key(2), at(3)).kind is PathKind.DIRECT
+    assert bench.engine.path_of(public_key(2), at(1000)).kind is PathKind.NONE
+    assert bench.engine.path_of(public_key(9), at(3)) == PathReport(kind=PathKind.NONE)
 
 
 def test_another_way_out_is_told_to_peers_without_doubting_them() -> None:

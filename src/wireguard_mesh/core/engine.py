@@ -22,6 +22,7 @@ from wireguard_mesh.model.devices import DeviceChange, ObservedDevice, ObservedP
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.hosts import LocalAddress, WantedHost
 from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.model.paths import CandidateKind, PathKind, PathReport, Trial
 from wireguard_mesh.model.peers import NetworkMap, Peer
 
 IDLE_LOOK: Final = 15.0  # seconds between two looks at a device of which nothing is expected
@@ -230,6 +231,20 @@ class Engine:
         """Whether the tunnel to that peer demonstrably carries packets."""
         session = self._sessions.get(key)
         return session is not None and session.alive(now)
+
+    def path_of(self, key: PublicKey, now: Instant) -> PathReport:
+        """How packets reach that peer now, and what was tried; of a peer that is not in the map: no path."""
+        peer = self.map.peers.get(key) if self.map else None
+        seen = self.device.peers.get(key) if self.device else None
+        if peer is None:
+            return PathReport(kind=PathKind.NONE)
+        trials = tuple(Trial(endpoint=endpoint, kind=CandidateKind.HOST) for endpoint in self._ranked(peer))
+        endpoint = seen.endpoint if seen else None
+        if not self.is_alive(key, now) or endpoint is None:
+            return PathReport(kind=PathKind.NONE, endpoint=endpoint, trials=trials)
+        kinds = {trial.endpoint: trial.kind for trial in trials}
+        candidate = kinds.get(endpoint, CandidateKind.SEEN)
+        return PathReport(kind=PathKind.DIRECT, endpoint=endpoint, candidate=candidate, trials=trials)
 
     def _own_port(self) -> int:
         """WireGuard's UDP port here; 0: not known yet."""
