@@ -13,5 +13,6 @@ from lab.host import Host
 from lab.lab import Lab
 from lab.network import Link, Switch
 from lab.process import Process
+from lab.router import Router
 
-__all__ = ["Host", "Lab", "LabError", "Link", "Process", "Switch"]
+__all__ = ["Host", "Lab", "LabError", "Link", "Process", "Router", "Switch"]

@@ -4,17 +4,19 @@ import os
 import shutil
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from lab import logs, nat, sweep
 from lab.errors import LabError
 from lab.host import Host
 from lab.machine import Keeper
-from lab.network import Link, Route, Switch, make_switch
+from lab.network import Link, Switch, make_switch
+from lab.router import LAN, WAN, Router
 
 _LONGEST_INTERFACE_NAME = 15  # IFNAMSIZ less the final zero byte, <linux/if.h>
 # A full mesh of n hosts holds n * (n - 1) neighbour entries, and the kernel has one table for all namespaces.
 _HOSTS_BEFORE_LARGE_TABLE = 20
+_Made = TypeVar("_Made", bound=Host)
 _NEIGHBOUR_LIMITS = {"gc_thresh2": 8192, "gc_thresh3": 16384}
 
 
@@ -58,26 +60,17 @@ class Lab:
 
     def host(self, name: str, *switches: Switch) -> Host:
         """A host with a link to each of the switches: `eth0`, `eth1`…"""
-        return self._host(name, {f"eth{number}": switch for number, switch in enumerate(switches)})
+        return self._host(Host, name, {f"eth{number}": switch for number, switch in enumerate(switches)})
 
-    def router(self, name: str, inside: Switch, outside: Switch, kind: str = nat.PLAIN) -> Host:
+    def router(self, name: str, inside: Switch, outside: Switch, kind: str = nat.PLAIN) -> Router:
         """A router with the interfaces `lan` and `wan`; it is the default gateway of the hosts inside.
 
         A plain router forwards both ways, and the hosts outside have a route back. Any other kind
         (`lab.nat.KINDS`) translates IPv4, has a firewall, and nobody outside knows of what is inside;
         IPv6 is forwarded, and there is a route back, but only answers pass the firewall.
         """
-        router = self._host(name, {"lan": inside, "wan": outside})
-        lan, wan = router.links
-        router.sysctl({"ipv4.ip_forward": 1, "ipv6.conf.all.forwarding": 1})
-        rules = nat.KINDS[kind]("lan", "wan")
-        if rules:
-            router.nft(rules)
-        for own in lan.addresses:
-            inside.add_route(Route("default", own.ip))
-        for own, outer in ((own, outer) for own in lan.addresses for outer in wan.addresses):
-            if own.version == outer.version and (kind == nat.PLAIN or own.version == 6):
-                outside.add_route(Route(str(own.network), outer.ip))
+        router = self._host(Router, name, {LAN: inside, WAN: outside})
+        router.begin(kind, inside, outside)
         return router
 
     def keep_logs(self) -> Path:
@@ -95,12 +88,12 @@ class Lab:
         self._keeper.wait()
         shutil.rmtree(self.folder)
 
-    def _host(self, name: str, links: dict[str, Switch]) -> Host:
+    def _host(self, made: type[_Made], name: str, links: dict[str, Switch]) -> _Made:
         if name in self.hosts:
             raise LabError(f"there is a host {name} already")
         if len(self.hosts) == _HOSTS_BEFORE_LARGE_TABLE:
             _allow_many_neighbours()
-        host = Host(self._keeper.make(name), self.folder / "hosts" / name, self.folder / "logs" / name)
+        host = made(self._keeper.make(name), self.folder / "hosts" / name, self.folder / "logs" / name)
         self.hosts[name] = host
         for interface, switch in links.items():
             self._ports += 1
