@@ -14,6 +14,7 @@ from wireguard_mesh.client.state import ClientState, StateFolder
 from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.protocol import local
 from wireguard_mesh.protocol.codec import encode
+from wireguard_mesh.protocol.status import Status
 
 
 @dataclass
@@ -56,7 +57,7 @@ def agent(runtime: Path) -> Iterator[AnsweringAgent]:
                 request, answer = local.request.decode(line), made.answer
                 if not isinstance(request, local.StatusRequest):
                     made.requests.append(request)
-                elif not isinstance(answer, local.Status):
+                elif not isinstance(answer, Status):
                     answer = STATUS
                 connection.sendall(encode(answer) + b"\n")
 

@@ -8,7 +8,7 @@ from tests.protocol.test_local import STATUS
 from wireguard_mesh.cli.bugreport import print_report, report_lines
 from wireguard_mesh.cli.place import Place
 from wireguard_mesh.model.endpoints import Endpoint
-from wireguard_mesh.protocol.local import ExitStatus, ServerStatus
+from wireguard_mesh.protocol.status import ExitStatus, ServerStatus
 
 
 def test_tells_what_is_needed_and_nothing_private() -> None:

@@ -7,7 +7,7 @@ from wireguard_mesh.cli.output import age, size, status_lines, table
 from wireguard_mesh.model.devices import BackendKind
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.names import InterfaceName
-from wireguard_mesh.protocol.local import ExitStatus, MapSource, MapStatus, PeerStatus, ServerStatus, State, Status
+from wireguard_mesh.protocol.status import ExitStatus, MapSource, MapStatus, PeerStatus, ServerStatus, State, Status
 
 NOW = 1_000_000.0
 

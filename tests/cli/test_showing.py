@@ -14,7 +14,7 @@ from wireguard_mesh.model.errors import NotFound, NotPermitted, Unsupported
 from wireguard_mesh.model.names import Hostname, InterfaceName
 from wireguard_mesh.model.peers import NetworkMap
 from wireguard_mesh.model.servers import ServerAddress
-from wireguard_mesh.protocol.local import State
+from wireguard_mesh.protocol.status import State
 
 
 def test_finds_a_peer_by_what_people_call_it() -> None:

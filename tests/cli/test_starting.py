@@ -18,8 +18,8 @@ from wireguard_mesh.client.state import ClientState, StateFolder
 from wireguard_mesh.model.errors import Conflict, MeshError, Unavailable
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.servers import ServerAddress
-from wireguard_mesh.protocol import local
 from wireguard_mesh.protocol.codec import encode
+from wireguard_mesh.protocol.status import ServerStatus, State
 
 ANSWER = """
 import socket, sys, time
@@ -119,8 +119,8 @@ def test_an_agent_that_ends_says_why(runtime: Path, monkeypatch: pytest.MonkeyPa
 def test_a_mesh_that_does_not_come_up_is_said_with_the_reason(
     runtime: Path, monkeypatch: pytest.MonkeyPatch, started: object
 ) -> None:
-    server = local.ServerStatus(address="http://x", problem="the server cannot be reached")
-    joining = msgspec.structs.replace(STATUS, state=local.State.JOINING, server=server)
+    server = ServerStatus(address="http://x", problem="the server cannot be reached")
+    joining = msgspec.structs.replace(STATUS, state=State.JOINING, server=server)
     become(monkeypatch, "-c", ANSWER, str(runtime / "wg0.sock"), (encode(joining) + b"\n").hex())
     result = run("up", "-config", str(runtime), "-server", "http://x", "-timeout", "1.5")
     assert isinstance(result.exception, Unavailable)

@@ -23,6 +23,7 @@ from wireguard_mesh.model.peers import NetworkMap
 from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.protocol import local
 from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
+from wireguard_mesh.protocol.status import Status
 from wireguard_mesh.server.config import load_settings
 from wireguard_mesh.server.daemon import Running, run_server
 from wireguard_mesh.system.fake import FakeSystem
@@ -168,9 +169,9 @@ class RunningAgent:
     task: asyncio.Task[None]
     directory: Path
 
-    async def status(self) -> local.Status:
+    async def status(self) -> Status:
         answer = await self.ask(local.StatusRequest())
-        assert isinstance(answer, local.Status)
+        assert isinstance(answer, Status)
         return answer
 
     async def ask(self, request: local.Request) -> local.Answer:

@@ -19,6 +19,7 @@ from wireguard_mesh.model.peers import MapVersion, NetworkMap
 from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.protocol import local
 from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
+from wireguard_mesh.protocol.status import MapSource, State
 from wireguard_mesh.system.interface import LinkEvent
 
 NOWHERE = ServerAddress("http", "127.0.0.1", 9)
@@ -38,7 +39,7 @@ async def test_joins_and_is_up(server: RealServer, agents: Agents) -> None:
     assert host.mtu == 1420
     assert {str(address) for address in host.addresses} >= {"10.100.0.1/16"}
     status = await one.status()
-    assert (status.state, str(status.ipv4), status.server.reachable) == (local.State.UP, "10.100.0.1", True)
+    assert (status.state, str(status.ipv4), status.server.reachable) == (State.UP, "10.100.0.1", True)
     await one.end()
 
 
@@ -109,19 +110,19 @@ async def test_changes_come_by_stream_and_the_status_tells_how_old_the_map_is(
 ) -> None:
     one = agents.start(1, server.address)
     await one.up()
-    await until(lambda: one.agent.parts.membership.follower.source is local.MapSource.STREAM)
+    await until(lambda: one.agent.parts.membership.follower.source is MapSource.STREAM)
     other = agents.start(2, server.address)
     await other.up()
     await until(lambda: public_key(2) in one.backend.devices[WG0].peers)
     await until(lambda: one.agent.parts.membership.answered_at > 0)
     status = await one.status()
     known = status.map
-    assert (known.source, known.lag, known.problem) == (local.MapSource.STREAM, 0, "")
+    assert (known.source, known.lag, known.problem) == (MapSource.STREAM, 0, "")
     assert known.revision == known.head
     assert status.started <= known.current <= time.time()
     assert status.started <= status.server.heartbeat <= time.time()
     await server.stop()
-    await until(lambda: one.agent.parts.membership.follower.source is local.MapSource.NONE)
+    await until(lambda: one.agent.parts.membership.follower.source is MapSource.NONE)
     before, after = (await one.status()).map, (await one.status()).map
     assert abs(before.current - after.current) < 0.1
     assert (before.revision, before.lag) == (known.revision, 0)
@@ -148,7 +149,7 @@ async def test_a_restarted_agent_goes_on_from_its_last_map(
     monkeypatch.setattr(KnownMap, "take", spy)
     again = agents.start(1, server.address)
     await until(lambda: public_key(3) in again.backend.devices[WG0].peers)
-    await until(lambda: again.agent.parts.membership.follower.source is local.MapSource.STREAM)
+    await until(lambda: again.agent.parts.membership.follower.source is MapSource.STREAM)
     assert kinds[0] is UpdateKind.DELTA
     assert UpdateKind.SNAPSHOT not in kinds
     assert public_key(2) in again.backend.devices[WG0].peers
@@ -160,7 +161,7 @@ async def test_a_server_that_was_restarted_is_followed_without_the_whole_map(
     one = agents.start(1, server.address)
     await one.up()
     follower, known = one.agent.parts.membership.follower, one.agent.parts.disk.known
-    await until(lambda: follower.source is local.MapSource.STREAM)
+    await until(lambda: follower.source is MapSource.STREAM)
     kinds: list[UpdateKind] = []
     take = KnownMap.take
 
@@ -175,7 +176,7 @@ async def test_a_server_that_was_restarted_is_followed_without_the_whole_map(
     other = agents.start(2, server.address)
     await other.up()
     await until(lambda: public_key(2) in one.backend.devices[WG0].peers)
-    await until(lambda: follower.source is local.MapSource.STREAM and one.agent.parts.membership.contact.works)
+    await until(lambda: follower.source is MapSource.STREAM and one.agent.parts.membership.contact.works)
     assert UpdateKind.SNAPSHOT not in kinds
 
 
@@ -353,7 +354,7 @@ async def test_without_server_and_map_it_waits_and_says_why(agents: Agents) -> N
     one = agents.start(1, NOWHERE)
     await until(lambda: bool(one.agent.parts.membership.contact.problem))
     status = await one.status()
-    assert status.state is local.State.JOINING
+    assert status.state is State.JOINING
     assert "cannot be reached" in status.server.problem
     assert not one.task.done()
 

@@ -9,6 +9,7 @@ from wireguard_mesh.client.local_client import AgentRefused, NoAgent, ask
 from wireguard_mesh.model.errors import Unavailable
 from wireguard_mesh.protocol import local
 from wireguard_mesh.protocol.codec import encode
+from wireguard_mesh.protocol.status import Status
 
 Serve = Callable[[bytes], Path]
 
@@ -33,31 +34,36 @@ def serve(tmp_path: Path) -> Serve:
 
 
 def test_asks_and_hears(serve: Serve) -> None:
-    assert ask(serve(encode(local.Done("so")) + b"\n"), local.DownRequest()) == local.Done("so")
+    assert ask(serve(encode(local.Done("so")) + b"\n"), local.DownRequest(), local.Done) == local.Done("so")
+
+
+def test_another_answer_than_asked_for_is_an_error(serve: Serve) -> None:
+    with pytest.raises(Unavailable, match="answers with done"):
+        ask(serve(encode(local.Done("so")) + b"\n"), local.StatusRequest(), Status)
 
 
 def test_a_refusal_is_an_error(serve: Serve) -> None:
     refused = local.Refused(code="c", error="not now", hint="later")
     with pytest.raises(AgentRefused, match="not now; later"):
-        ask(serve(encode(refused) + b"\n"), local.StatusRequest())
+        ask(serve(encode(refused) + b"\n"), local.StatusRequest(), Status)
 
 
 @pytest.mark.parametrize("answer", [b"", b'{"type":"done"', b"nonsense\n", b"x" * 200])
 def test_what_is_no_answer_is_an_error(serve: Serve, answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "MAX_ANSWER", 100)
     with pytest.raises(Unavailable):
-        ask(serve(answer), local.StatusRequest())
+        ask(serve(answer), local.StatusRequest(), Status)
 
 
 def test_nobody_there(tmp_path: Path) -> None:
     with pytest.raises(NoAgent, match="vpn-client up"):
-        ask(tmp_path / "none.sock", local.StatusRequest())
+        ask(tmp_path / "none.sock", local.StatusRequest(), Status)
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / "dead.sock"))
     with pytest.raises(NoAgent):
-        ask(tmp_path / "dead.sock", local.StatusRequest())
+        ask(tmp_path / "dead.sock", local.StatusRequest(), Status)
 
 
 def test_a_path_that_is_no_socket(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="does not answer"):
-        ask(tmp_path / ("x" * 200), local.StatusRequest())
+        ask(tmp_path / ("x" * 200), local.StatusRequest(), Status)

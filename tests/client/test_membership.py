@@ -24,7 +24,7 @@ from wireguard_mesh.model.errors import MeshError, Unavailable
 from wireguard_mesh.model.peers import MapVersion, NetworkMap, Peer
 from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.protocol import api
-from wireguard_mesh.protocol.local import MapSource
+from wireguard_mesh.protocol.status import MapSource
 
 ONE = Machine(hostname="one", os="linux", version="1")
 

@@ -7,6 +7,7 @@ from tests.samples import public_key
 from wireguard_mesh import __version__
 from wireguard_mesh.model.errors import Unavailable
 from wireguard_mesh.protocol import local
+from wireguard_mesh.protocol.status import ExitStatus
 
 
 async def test_the_status_of_an_agent_with_an_exit_node(server: RealServer, agents: Agents) -> None:
@@ -16,7 +17,7 @@ async def test_the_status_of_an_agent_with_an_exit_node(server: RealServer, agen
     await one.up()
     await until(lambda: one.agent.parts.engine.exit_node.key == public_key(1))
     status = await one.status()
-    assert status.exit == local.ExitStatus(policy="host-1", in_use=status.peers[0].id)
+    assert status.exit == ExitStatus(policy="host-1", in_use=status.peers[0].id)
     assert status.peers[0].exit_node_in_use
     assert (status.agent_version, status.hostname, status.map.revision) == (__version__, "host-2", 3)
     assert (await gate.status()).exit.offered

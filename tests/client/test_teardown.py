@@ -12,7 +12,7 @@ from wireguard_mesh.model.hosts import WantedHost
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.peers import NetworkMap
 from wireguard_mesh.model.servers import ServerAddress
-from wireguard_mesh.protocol.local import State
+from wireguard_mesh.protocol.status import State
 from wireguard_mesh.system.fake import FakeSystem
 from wireguard_mesh.wireguard.fake import FakeBackend
 from wireguard_mesh.wireguard.interface import Backend

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from wireguard_mesh.core import feed
 from wireguard_mesh.core.feed import AGAIN, BEHIND, FIRST_STEP, LONG, NEVER, RETRY, SHORT_ONES, SILENCE, End, Feed
-from wireguard_mesh.protocol.local import MapSource
+from wireguard_mesh.protocol.status import MapSource
 
 INTERVAL = 60.0
 

@@ -7,6 +7,7 @@ from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.protocol import local
 from wireguard_mesh.protocol.codec import encode
+from wireguard_mesh.protocol.status import PeerStatus, ServerStatus, State, Status
 
 REQUESTS: list[local.Request] = [
     local.StatusRequest(),
@@ -16,9 +17,9 @@ REQUESTS: list[local.Request] = [
 ]
 
 
-def status_of(number: int, *, in_device: bool = True) -> local.PeerStatus:
+def status_of(number: int, *, in_device: bool = True) -> PeerStatus:
     one = peer(number)
-    return local.PeerStatus(
+    return PeerStatus(
         id=one.id,
         hostname=one.hostname,
         os=one.os,
@@ -34,8 +35,8 @@ def status_of(number: int, *, in_device: bool = True) -> local.PeerStatus:
     )
 
 
-STATUS = local.Status(
-    state=local.State.UP,
+STATUS = Status(
+    state=State.UP,
     interface=InterfaceName("wg0"),
     backend=BackendKind.USERSPACE,
     peer_id="peer-000001",
@@ -43,7 +44,7 @@ STATUS = local.Status(
     ipv4=peer(1).ipv4,
     ipv6=peer(1).ipv6,
     network=NETWORK,
-    server=local.ServerStatus(address="http://192.0.2.1:8080", reachable=True),
+    server=ServerStatus(address="http://192.0.2.1:8080", reachable=True),
     peers=(status_of(2), status_of(3), status_of(4, in_device=False)),
 )
 
@@ -72,31 +73,3 @@ def test_nonsense_is_refused(line: bytes) -> None:
 
 def test_a_request_of_a_newer_program_is_understood() -> None:
     assert local.request.decode(b'{"type":"set","exit_node":true,"colour":"red"}') == local.SetRequest(exit_node=True)
-
-
-def test_the_plain_status_has_the_fixed_fields() -> None:
-    plain = local.plain_status(STATUS)
-    assert (plain.peer_id, plain.assigned_ip, plain.network) == ("peer-000001", "10.100.0.1", "10.100.0.0/16")
-    assert plain.public_key == public_key(1).to_base64()
-    assert (plain.interface.name, plain.interface.num_peers) == ("wg0", 2)
-    first, second = plain.interface.peers
-    assert first == local.PlainPeer(
-        public_key=public_key(2).to_base64(),
-        endpoint="192.0.2.3:51820",
-        allowed_ips=("10.100.0.2/32", f"{peer(2).ipv6}/128"),
-        last_handshake="2023-11-14T22:13:20Z",
-        rx_bytes=10,
-        tx_bytes=20,
-    )
-    assert second.last_handshake == ""
-
-
-def test_the_plain_status_before_the_first_registration() -> None:
-    empty = local.Status(
-        state=local.State.STOPPED,
-        interface=InterfaceName("wg0"),
-        public_key=public_key(1),
-        server=local.ServerStatus(address=""),
-    )
-    plain = local.plain_status(empty)
-    assert (plain.peer_id, plain.assigned_ip, plain.network, plain.interface.peers) == ("", "", "", ())

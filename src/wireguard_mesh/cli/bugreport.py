@@ -15,7 +15,7 @@ from wireguard_mesh.cli.place import Place
 from wireguard_mesh.cli.showing import current_status
 from wireguard_mesh.model.endpoints import Address, Endpoint
 from wireguard_mesh.model.errors import MeshError
-from wireguard_mesh.protocol.local import PeerStatus, Status
+from wireguard_mesh.protocol.status import PeerStatus, Status
 
 _PROGRAMS = ("wireguard-go", "wg", "nft", "ping")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from wireguard_mesh.protocol.local import MapSource, MapStatus, PeerStatus, State, Status
+from wireguard_mesh.protocol.status import MapSource, MapStatus, PeerStatus, State, Status
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP: Final = 1024

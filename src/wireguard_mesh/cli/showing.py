@@ -18,22 +18,21 @@ from wireguard_mesh.model.names import Hostname, PeerId
 from wireguard_mesh.model.peers import Peer
 from wireguard_mesh.protocol import local
 from wireguard_mesh.protocol.codec import encode_readable
+from wireguard_mesh.protocol.plain_status import plain_status
+from wireguard_mesh.protocol.status import PeerStatus, Status
 
 _NO_ADDRESS: Final = "this machine has no address in the mesh yet"
 
 
-def current_status(place: Place) -> local.Status:
+def current_status(place: Place) -> Status:
     """What the agent says, or disk and device if none runs. Raises `NoAgent` if this machine is in no mesh."""
     try:
-        answer = place.ask(local.StatusRequest())
+        return place.ask(local.StatusRequest(), Status)
     except NoAgent:
         return _status_without_agent(place)
-    if not isinstance(answer, local.Status):
-        raise NotFound("the agent gave no status")
-    return answer
 
 
-def _status_without_agent(place: Place) -> local.Status:
+def _status_without_agent(place: Place) -> Status:
     state = place.folder.load()
     if state is None:
         raise NoAgent(
@@ -49,7 +48,7 @@ def _status_without_agent(place: Place) -> local.Status:
 
 def print_plain_status(place: Place) -> None:
     """`-status`: JSON whose fields are fixed."""
-    click.echo(encode_readable(local.plain_status(current_status(place))), nl=False)
+    click.echo(encode_readable(plain_status(current_status(place))), nl=False)
 
 
 def print_status(place: Place, *, as_json: bool) -> None:
@@ -69,9 +68,9 @@ def print_addresses(place: Place, name: str | None, *, ipv4: bool, ipv6: bool) -
     click.echo("\n".join(map(str, wanted)))
 
 
-def find(status: local.Status, name: str) -> local.PeerStatus | local.Status:
+def find(status: Status, name: str) -> PeerStatus | Status:
     """The one machine that a user who says `name` means; the status itself is this one. Raises `NotFound`."""
-    found: list[tuple[str, local.PeerStatus | local.Status]] = []
+    found: list[tuple[str, PeerStatus | Status]] = []
     if status.ipv4 is not None and status.ipv6 is not None:
         me = Peer(
             id=PeerId(status.peer_id),
@@ -91,7 +90,7 @@ def find(status: local.Status, name: str) -> local.PeerStatus | local.Status:
     return found[0][1]
 
 
-def _as_peer(peer: local.PeerStatus) -> Peer:
+def _as_peer(peer: PeerStatus) -> Peer:
     return Peer(
         id=peer.id, public_key=peer.public_key, hostname=peer.hostname, os=peer.os, ipv4=peer.ipv4, ipv6=peer.ipv6
     )

@@ -25,6 +25,7 @@ from wireguard_mesh.model.errors import Conflict, MeshError, Unavailable
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.places import socket_path
 from wireguard_mesh.protocol import local
+from wireguard_mesh.protocol.status import State, Status
 
 MAX_LOG: Final = 1024 * 1024  # bytes of a log that the next `up` goes on with
 _POLL: Final = 0.05  # seconds
@@ -52,10 +53,10 @@ def start_in_background(place: Place, given: dict[str, Any], seconds: float) -> 
     flags = _flags(place, given)
     socket = place.socket()
     try:
-        running = ask(socket, local.StatusRequest())
+        running = ask(socket, local.StatusRequest(), Status)
     except MeshError:
         running = None
-    if isinstance(running, local.Status):
+    if running is not None:
         raise Conflict(f"an agent runs already (process {running.pid})", "change it with vpn-client set")
     with _alone(place):
         state = _settle(place, flags, given)
@@ -135,19 +136,18 @@ def _prepare_log(path: Path) -> int:
     return length
 
 
-def _await_mesh(socket: Path, process: subprocess.Popen[bytes], log: Path, offset: int, seconds: float) -> local.Status:
+def _await_mesh(socket: Path, process: subprocess.Popen[bytes], log: Path, offset: int, seconds: float) -> Status:
     deadline = time.monotonic() + seconds
-    status: local.Status | None = None
+    status: Status | None = None
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise MeshError(_last_words(log, offset) or f"the agent ended with code {process.returncode}")
         try:
-            answer = ask(socket, local.StatusRequest())
+            status = ask(socket, local.StatusRequest(), Status)
         except MeshError:
-            answer = None  # it is not there yet, or ends: its process tells
-        if isinstance(answer, local.Status):
-            status = answer
-            if status.state is local.State.UP:
+            pass  # it is not there yet, or ends: its process tells
+        else:
+            if status.state is State.UP:
                 return status
         time.sleep(_POLL)
     problems = [status.server.problem, *status.problems] if status else []

@@ -53,7 +53,7 @@ def change(place: Place, use_exit_node: str | None, exit_node: bool | None, host
     """Change settings of the running agent."""
     if use_exit_node is None and exit_node is None and hostname is None:
         raise click.UsageError("nothing to set; see vpn-client set -help")
-    _say(place.ask(local.SetRequest(use_exit_node=use_exit_node, exit_node=exit_node, hostname=hostname)))
+    _say(place.ask(local.SetRequest(use_exit_node=use_exit_node, exit_node=exit_node, hostname=hostname), local.Done))
 
 
 def _ask_or_lock(place: Place, request: local.Request) -> Lock | None:
@@ -65,7 +65,7 @@ def _ask_or_lock(place: Place, request: local.Request) -> Lock | None:
     deadline = time.monotonic() + _AGENT_TIMEOUT
     while True:
         try:
-            _say(place.ask(request))
+            _say(place.ask(request, local.Done))
         except NoAgent:
             pass
         else:
@@ -81,8 +81,8 @@ def _ask_or_lock(place: Place, request: local.Request) -> Lock | None:
         time.sleep(_POLL)
 
 
-def _say(answer: local.Status | local.Done) -> None:
-    if isinstance(answer, local.Done) and answer.note:
+def _say(answer: local.Done) -> None:
+    if answer.note:
         click.echo(f"vpn-client: {answer.note}", err=True)
 
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Collection
-from typing import Final
+from typing import Any, Final
 
 from wireguard_mesh.client.clock import Clock
 from wireguard_mesh.client.control import Control, NotRegistered
@@ -16,13 +16,13 @@ from wireguard_mesh.client.map_stream import Heard, listen
 from wireguard_mesh.client.server_contact import ServerContact
 from wireguard_mesh.core.contact import Contact
 from wireguard_mesh.core.feed import NEVER, End, Feed
-from wireguard_mesh.core.known_map import KnownMap
+from wireguard_mesh.core.known_map import Known
 from wireguard_mesh.core.pace import Pace
 from wireguard_mesh.model.endpoints import Address
 from wireguard_mesh.model.errors import InvalidValue, MeshError, Unavailable
 from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.protocol.api import MapUpdate
-from wireguard_mesh.protocol.local import MapSource
+from wireguard_mesh.protocol.status import MapSource
 
 # Calls at once, and then a second: whatever the server or the network does, it makes no busy loop of us.
 _CALLS: Final = (10, 1.0)
@@ -42,7 +42,7 @@ class Follower:
     def __init__(
         self,
         control: Control,
-        known: KnownMap,
+        known: Known[Any],
         contact: ServerContact,
         interval: float,
         clock: Clock,

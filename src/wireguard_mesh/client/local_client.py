@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from wireguard_mesh.model.errors import InvalidValue, MeshError, NotPermitted, Unavailable
 from wireguard_mesh.protocol import local
 from wireguard_mesh.protocol.codec import encode
 
 STATUS_TIMEOUT: Final = 10.0  # seconds
-CHANGE_TIMEOUT: Final = 60.0  # seconds: taking an interface down waits for the server at most that long
+LONG_TIMEOUT: Final = 60.0  # seconds: to take an interface down and to try a network out takes less
+Told = TypeVar("Told", bound=local.Told)
 _READ: Final = 64 * 1024
 
 
@@ -27,11 +28,13 @@ class AgentRefused(MeshError):
     code = "refused"
 
 
-def ask(path: Path, request: local.Request) -> local.Status | local.Done:
-    """Ask the agent at `path`. Raises `NoAgent` if none runs there, `AgentRefused`, `Unavailable`."""
-    is_status = isinstance(request, local.StatusRequest)
+def ask(path: Path, request: local.Request, expected: type[Told]) -> Told:
+    """Ask the agent at `path`; `expected` is what it is to answer with.
+
+    Raises `NoAgent` if none runs there, `AgentRefused`, `Unavailable`.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(STATUS_TIMEOUT if is_status else CHANGE_TIMEOUT)
+        connection.settimeout(STATUS_TIMEOUT if isinstance(request, local.StatusRequest) else LONG_TIMEOUT)
         try:
             connection.connect(str(path))
             connection.sendall(encode(request) + b"\n")
@@ -48,6 +51,8 @@ def ask(path: Path, request: local.Request) -> local.Status | local.Done:
         raise Unavailable(f"the agent answers in another way than this program knows ({error})") from None
     if isinstance(answer, local.Refused):
         raise AgentRefused(answer.error, answer.hint)
+    if not isinstance(answer, expected):
+        raise Unavailable(f"the agent answers with {type(answer).__name__.lower()} where something else was asked")
     return answer
 
 

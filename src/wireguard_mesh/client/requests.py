@@ -11,11 +11,20 @@ import msgspec
 from wireguard_mesh import __version__
 from wireguard_mesh.client.parts import Parts
 from wireguard_mesh.client.status import peer_statuses
+from wireguard_mesh.core import path_view
 from wireguard_mesh.core.exit_nodes import ExitMode, ExitPolicy, matches
 from wireguard_mesh.core.wanted import tunnel_mtu
 from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.names import parse_hostname
+from wireguard_mesh.model.peers import Peer
+from wireguard_mesh.model.relays import NatClass, RelayId
 from wireguard_mesh.protocol import local
+from wireguard_mesh.protocol.api import MAX_ENDPOINTS
+from wireguard_mesh.protocol.status import ExitStatus, MapStatus, ServerStatus, State, Status
+
+
+def _distances(me: Peer | None) -> dict[RelayId, float]:
+    return {one.relay: float(one.milliseconds) for one in me.distances} if me else {}
 
 
 class Requests:
@@ -40,14 +49,25 @@ class Requests:
                 await self._take_down()
                 return local.Done(note=self._parts.disk.problem)
 
-    async def _status(self) -> local.Status:
+    async def _status(self) -> Status:
         parts = self._parts
         await parts.device.refresh()
         engine, now = parts.engine, parts.clock()
         settings, network_map, device = engine.settings, engine.map, engine.device
         me = network_map.me if network_map else None
-        return local.Status(
-            state=local.State.UP if parts.device.is_up.is_set() else local.State.JOINING,
+        peers = peer_statuses(
+            network_map,
+            device,
+            engine.exit_node,
+            lambda key: engine.is_alive(key, now),
+            lambda key: engine.path_of(key, now),
+        )
+        paths = [peer.path for peer in peers]
+        relays = path_view.relay_statuses(
+            network_map, device, paths, parts.membership.control.http.dialer.remembered, _distances(me), now.wall
+        )
+        return Status(
+            state=State.UP if parts.device.is_up.is_set() else State.JOINING,
             agent_version=__version__,
             pid=os.getpid(),
             started=parts.started,
@@ -65,13 +85,16 @@ class Requests:
             server=self._server_status(),
             exit=self._exit_status(),
             problems=tuple(text for text in (parts.device.problem, parts.disk.problem) if text),
-            peers=peer_statuses(network_map, device, engine.exit_node, lambda key: engine.is_alive(key, now)),
+            udp=path_view.udp_state(relays, paths, me.nat if me else NatClass.UNKNOWN),
+            nat=path_view.nat_status(network_map, engine.published(MAX_ENDPOINTS)),
+            relays=relays,
+            peers=peers,
         )
 
-    def _map_status(self) -> local.MapStatus:
+    def _map_status(self) -> MapStatus:
         known, follower, now = self._parts.disk.known, self._parts.membership.follower, self._parts.clock()
         confirmed = known.current_at
-        return local.MapStatus(
+        return MapStatus(
             revision=known.map.revision if known.map else 0,
             head=known.head.revision if known.head else 0,
             lag=known.lag,
@@ -81,9 +104,9 @@ class Requests:
             problem=follower.problem,
         )
 
-    def _server_status(self) -> local.ServerStatus:
+    def _server_status(self) -> ServerStatus:
         contact = self._parts.membership.contact
-        return local.ServerStatus(
+        return ServerStatus(
             address=str(self._parts.disk.state.server or ""),
             reachable=contact.works,
             since=contact.since,
@@ -91,11 +114,11 @@ class Requests:
             problem=contact.problem,
         )
 
-    def _exit_status(self) -> local.ExitStatus:
+    def _exit_status(self) -> ExitStatus:
         engine = self._parts.engine
         decision = engine.exit_node
         in_use = engine.map.peers.get(decision.key) if engine.map and decision.key else None
-        return local.ExitStatus(
+        return ExitStatus(
             offered=engine.settings.offers_exit_node,
             policy=str(engine.settings.exit_policy),
             in_use=in_use.id if in_use else None,

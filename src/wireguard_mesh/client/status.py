@@ -8,10 +8,12 @@ from wireguard_mesh.core.exit_nodes import ExitDecision
 from wireguard_mesh.model.devices import ObservedDevice, ObservedPeer
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.networks import Prefix
+from wireguard_mesh.model.paths import PathReport
 from wireguard_mesh.model.peers import NetworkMap, Peer
-from wireguard_mesh.protocol.local import PeerStatus
+from wireguard_mesh.protocol.status import PeerStatus
 
 IsAlive = Callable[[PublicKey], bool]
+PathOf = Callable[[PublicKey], PathReport]
 
 
 def _order(prefix: Prefix) -> tuple[int, int, int]:
@@ -19,17 +21,21 @@ def _order(prefix: Prefix) -> tuple[int, int, int]:
 
 
 def peer_statuses(
-    network_map: NetworkMap | None, device: ObservedDevice | None, exit_node: ExitDecision, is_alive: IsAlive
+    network_map: NetworkMap | None,
+    device: ObservedDevice | None,
+    exit_node: ExitDecision,
+    is_alive: IsAlive,
+    path_of: PathOf,
 ) -> tuple[PeerStatus, ...]:
     """One for each peer of the map, by address."""
     if network_map is None:
         return ()
     peers = sorted(network_map.peers.values(), key=lambda peer: peer.ipv4)
-    return tuple(_statuses(peers, device, exit_node, is_alive))
+    return tuple(_statuses(peers, device, exit_node, is_alive, path_of))
 
 
 def _statuses(
-    peers: list[Peer], device: ObservedDevice | None, exit_node: ExitDecision, is_alive: IsAlive
+    peers: list[Peer], device: ObservedDevice | None, exit_node: ExitDecision, is_alive: IsAlive, path_of: PathOf
 ) -> Iterator[PeerStatus]:
     for peer in peers:
         seen = device.peers.get(peer.public_key) if device else None
@@ -50,4 +56,6 @@ def _statuses(
             latest_handshake=standing.latest_handshake,
             received_bytes=standing.received_bytes,
             sent_bytes=standing.sent_bytes,
+            nat=peer.nat,
+            path=path_of(peer.public_key),
         )

@@ -12,14 +12,18 @@ from wireguard_mesh.client.http import HttpClient
 from wireguard_mesh.client.ownership import stands_foreign
 from wireguard_mesh.client.state import ClientState, StateFolder
 from wireguard_mesh.client.status import peer_statuses
+from wireguard_mesh.core import path_view
 from wireguard_mesh.core.exit_nodes import ExitDecision
 from wireguard_mesh.core.sessions import is_fresh
 from wireguard_mesh.core.wanted import FWMARK
 from wireguard_mesh.model.devices import ObservedDevice
 from wireguard_mesh.model.errors import Conflict, MeshError, Unavailable
+from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import InterfaceName
+from wireguard_mesh.model.paths import PathReport
 from wireguard_mesh.model.places import socket_path
-from wireguard_mesh.protocol import local
+from wireguard_mesh.model.relays import NatClass
+from wireguard_mesh.protocol.status import ExitStatus, MapStatus, ServerStatus, State, Status
 from wireguard_mesh.system.interface import System
 from wireguard_mesh.wireguard.interface import Backend
 
@@ -69,7 +73,7 @@ async def leave(folder: StateFolder, state: ClientState) -> None:
 
 async def offline_status(
     folder: StateFolder, state: ClientState, interface: InterfaceName, open_backend: OpenBackend
-) -> local.Status:
+) -> Status:
     """The status by disk and device. That the device cannot be asked is part of the status."""
     device: ObservedDevice | None = None
     problem = ""
@@ -84,8 +88,18 @@ async def offline_status(
     wall = time.time()
     last = folder.load_map(state.private_key.public_key, state.server_public_key)
     me = last.me if last else None
-    return local.Status(
-        state=local.State.STOPPED,
+    relays_at = path_view.relays_by_endpoint(last, device, state.server_ips)
+
+    def path_of(key: PublicKey) -> PathReport:
+        assert last is not None, "there are no peers without a map"
+        seen = device.peers.get(key) if device else None
+        return path_view.path_of_device(last.peers[key], seen, relays_at, is_alive=is_fresh(device, key, wall))
+
+    peers = peer_statuses(last, device, ExitDecision(), lambda key: is_fresh(device, key, wall), path_of)
+    paths = [peer.path for peer in peers]
+    relays = path_view.relay_statuses(last, device, paths, state.server_ips, {}, wall)
+    return Status(
+        state=State.STOPPED,
         interface=interface,
         backend=device.backend if device else None,
         listen_port=device.listen_port if device else state.listen_port,
@@ -95,9 +109,12 @@ async def offline_status(
         ipv4=state.assigned_ip,
         ipv6=me.ipv6 if me else None,
         network=last.network if last else None,
-        map=local.MapStatus(revision=last.revision if last else 0),
-        server=local.ServerStatus(address=str(state.server or "")),
-        exit=local.ExitStatus(offered=state.exit_node, policy=state.use_exit_node),
+        map=MapStatus(revision=last.revision if last else 0),
+        server=ServerStatus(address=str(state.server or "")),
+        exit=ExitStatus(offered=state.exit_node, policy=state.use_exit_node),
         problems=(problem,) if problem else (),
-        peers=peer_statuses(last, device, ExitDecision(), lambda key: is_fresh(device, key, wall)),
+        udp=path_view.udp_state(relays, paths, me.nat if me else NatClass.UNKNOWN),
+        nat=path_view.nat_status(last, ()),
+        relays=relays,
+        peers=peers,
     )

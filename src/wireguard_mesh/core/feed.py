@@ -16,7 +16,7 @@ from typing import Final
 
 from wireguard_mesh.core.backoff import Backoff
 from wireguard_mesh.protocol.events import KEEPALIVE_SECONDS
-from wireguard_mesh.protocol.local import MapSource
+from wireguard_mesh.protocol.status import MapSource
 
 FIRST_STEP: Final = 10.0  # seconds until a stream must have brought its first step
 SILENCE: Final = 2 * KEEPALIVE_SECONDS + 5  # so two of its words were lost, and were not merely late
