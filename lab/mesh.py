@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
@@ -45,8 +45,11 @@ class Server:
 class Client:
     """A host that runs `vpn-client`. `process` is the agent that was started last."""
 
-    def __init__(self, host: Host, server: Server, *flags: object, url: str = "") -> None:
+    def __init__(
+        self, host: Host, server: Server, *flags: object, url: str = "", env: Mapping[str, str] | None = None
+    ) -> None:
         self.host = host
+        self._env = env
         self._url = url or server.url
         self._flags = flags
         self.process = self.start()
@@ -57,7 +60,7 @@ class Client:
 
     def start(self, *flags: object) -> Process:
         """Start the agent, anew or for the first time; `flags` are added to those of the client."""
-        self.process = self.host.start("vpn-client", "-server", self._url, *self._flags, *flags)
+        self.process = self.host.start("vpn-client", "-server", self._url, *self._flags, *flags, env=self._env)
         return self.process
 
     @property
