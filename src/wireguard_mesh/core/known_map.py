@@ -1,6 +1,9 @@
-"""The map that this machine has: which it is, when it was known to be the newest, and how far the server is ahead."""
+"""What this machine has of the map: which it is, when it was known to be the newest, how far the server is ahead."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
 from wireguard_mesh.core import netmap
 from wireguard_mesh.core.instant import Instant
@@ -10,19 +13,32 @@ from wireguard_mesh.model.peers import MapVersion, NetworkMap
 from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
 
 
-class KnownMap:
-    """The one place that the map is kept in. `own` is this machine's key, `last` the map of an earlier run.
+class Versioned(Protocol):
+    """What is made of updates, and says of which."""
+
+    @property
+    def version(self) -> MapVersion:
+        """Of the last update in it."""
+        ...
+
+
+V = TypeVar("V", bound=Versioned)
+
+
+class Known(Generic[V]):
+    """The one place that it is kept in. `make` makes of what was, and of an update, what is; it raises `InvalidValue`
+    for one that does not fit. `last`: what an earlier run had.
 
     `current_at`: when it was last known to be the server's newest; None: not since the start.
     `behind_since`: since when the server is known to have a newer one, None if it has not.
     """
 
-    def __init__(self, own: PublicKey, last: NetworkMap | None = None) -> None:
+    def __init__(self, make: Callable[[V | None, MapUpdate], V], last: V | None = None) -> None:
         self.map = last
         self.current_at: Instant | None = None
         self.behind_since: Instant | None = None
         self.head: MapVersion | None = None
-        self._own = own
+        self._make = make
         self._is_doubted = False
 
     @property
@@ -37,7 +53,7 @@ class KnownMap:
             return None
         return max(0, self.head.revision - self.map.revision)
 
-    def take(self, update: MapUpdate, since: MapVersion | None, now: Instant) -> NetworkMap:
+    def take(self, update: MapUpdate, since: MapVersion | None, now: Instant) -> V:
         """What the server said to one who had `since`: that is the map now, and it is the newest.
 
         Two ways of asking may be under way at once, so answers may come late. A change whose end is older than what is
@@ -50,7 +66,7 @@ class KnownMap:
         try:
             if is_change and (have is None or since is None or _is_older(have.version, since)):
                 raise InvalidValue("the change follows on another map", "ask for the whole map")
-            made = netmap.apply(have, update, self._own)
+            made = self._make(have, update)
         except InvalidValue:
             self._is_doubted = True
             raise
@@ -82,6 +98,13 @@ class KnownMap:
             self.behind_since = None
         elif self.behind_since is None:
             self.behind_since = now
+
+
+class KnownMap(Known[NetworkMap]):
+    """The map of a peer. `own` is this machine's key."""
+
+    def __init__(self, own: PublicKey, last: NetworkMap | None = None) -> None:
+        super().__init__(lambda have, update: netmap.apply(have, update, own), last)
 
 
 def _is_older(one: MapVersion, other: MapVersion) -> bool:
