@@ -49,9 +49,10 @@ class Known(Generic[V]):
     @property
     def lag(self) -> int | None:
         """How many revisions the server is ahead. None: not known, or it counts in another epoch."""
-        if self.map is None or self.head is None or self.head.epoch != self.map.epoch:
+        if self.map is None or self.head is None:
             return None
-        return max(0, self.head.revision - self.map.revision)
+        version = self.map.version
+        return max(0, self.head.revision - version.revision) if self.head.epoch == version.epoch else None
 
     def take(self, update: MapUpdate, since: MapVersion | None, now: Instant) -> V:
         """What the server said to one who had `since`: that is the map now, and it is the newest.
@@ -72,7 +73,7 @@ class Known(Generic[V]):
             raise
         self.map = made
         self._is_doubted = False
-        if self.head is None or self.head.epoch != made.epoch or self.head.revision < made.revision:
+        if self.head is None or self.head.epoch != made.version.epoch or _is_older(self.head, made.version):
             self.head = made.version
         self._compare(now)
         self.confirm(now)
