@@ -24,9 +24,10 @@ from wireguard_mesh.client.server_contact import ServerContact
 from wireguard_mesh.core import feed
 from wireguard_mesh.core.backoff import Backoff
 from wireguard_mesh.core.changes import changes_since
+from wireguard_mesh.core.commands import Command, Leave
 from wireguard_mesh.core.known_map import KnownMap
 from wireguard_mesh.core.netmap import apply
-from wireguard_mesh.core.registry import Command, Leave, decide
+from wireguard_mesh.core.registry import decide
 from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.model.endpoints import Address
 from wireguard_mesh.model.errors import MeshError, Unavailable
@@ -34,7 +35,7 @@ from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.protocol.api import MapUpdate
 from wireguard_mesh.protocol.events import KEEPALIVE, retry_field
-from wireguard_mesh.protocol.local import MapSource
+from wireguard_mesh.protocol.status import MapSource
 
 ME = public_key(1)
 NOWHERE = ServerAddress("http", "127.0.0.1", 9)

@@ -11,12 +11,14 @@ from tests.core.samples import EPOCH, NETWORK, empty, public_key, register
 from tests.core.test_registry import BATCHES
 from wireguard_mesh.core import registry
 from wireguard_mesh.core.catch_up import News, can_catch_up, catch_up
+from wireguard_mesh.core.commands import Command, Heartbeat, Leave, MarkOffline
 from wireguard_mesh.core.ipam import Lease
-from wireguard_mesh.core.registry import Command, Heartbeat, Leave, MarkOffline, decide
+from wireguard_mesh.core.registry import decide
 from wireguard_mesh.core.snapshot import Changes, Record, Snapshot
 from wireguard_mesh.model.errors import Exhausted, InvalidValue
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import PeerId
+from wireguard_mesh.model.relays import Relay, RelayId
 
 
 class Rows:
@@ -24,6 +26,8 @@ class Rows:
 
     def __init__(self) -> None:
         self.head = (0, 0, 0)
+        self.relays: dict[RelayId, Relay] = {}
+        self.relays_revision = 0
         self.peers: dict[PeerId, tuple[int, Record]] = {}
         self.tombstones: dict[PeerId, tuple[int, int]] = {}
         self.quarantine: dict[int, tuple[int, Lease | None]] = {}  # None: released
@@ -39,8 +43,15 @@ class Rows:
             self.tombstones = {key: grave for key, grave in self.tombstones.items() if grave[1] > changes.purged}
         self.tombstones |= {peer_id: (sequence, revision) for peer_id, revision in changes.tombstones}
         self.head = (sequence, changes.revision, changes.purged)
+        if changes.relays_put or changes.relays_dropped:
+            gone = {*changes.relays_dropped, *(relay.id for relay in changes.relays_put)}
+            kept = {name: relay for name, relay in self.relays.items() if name not in gone}
+            self.relays = kept | {relay.id: relay for relay in changes.relays_put}
+            self.relays_revision = changes.revision
 
-    def since(self, seen: int) -> News:
+    def since(self, snapshot: Snapshot) -> News:
+        seen = snapshot.sequence
+        is_same = self.relays_revision == snapshot.relays_revision
         quarantine = {number: lease for number, (sequence, lease) in self.quarantine.items() if sequence > seen}
         return News(
             EPOCH,
@@ -49,6 +60,8 @@ class Rows:
             tombstones=tuple((key, died) for key, (sequence, died) in self.tombstones.items() if sequence > seen),
             leases=tuple(lease for lease in quarantine.values() if lease),
             released=tuple(number for number, lease in quarantine.items() if not lease),
+            relays=None if is_same else tuple(self.relays[name] for name in sorted(self.relays)),
+            relays_revision=self.relays_revision,
         )
 
     def load(self) -> Snapshot:
@@ -62,6 +75,8 @@ class Rows:
             records=[record for _, record in self.peers.values()],
             tombstones={peer_id: died for peer_id, (_, died) in self.tombstones.items()},
             leases=[lease for _, lease in self.quarantine.values() if lease],
+            relays=self.relays.values(),
+            relays_revision=self.relays_revision,
         )
 
 
@@ -74,6 +89,7 @@ def assert_same(one: Snapshot, other: Snapshot) -> None:
         other.purged,
     )
     assert one.records == other.records
+    assert (one.relays, one.relays_revision) == (other.relays, other.relays_revision)
     assert one.keys == other.keys
     assert one.tombstones == other.tombstones
     for snapshot in (one, other):
@@ -121,7 +137,7 @@ def follow(snapshot: Snapshot, rows: Rows) -> Snapshot:
     sequence, _, purged = rows.head
     if not can_catch_up(snapshot, EPOCH, sequence, purged):
         return rows.load()
-    return catch_up(snapshot, rows.since(snapshot.sequence))
+    return catch_up(snapshot, rows.since(snapshot))
 
 
 def test_two_that_write_in_turn_agree() -> None:

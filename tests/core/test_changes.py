@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.samples import EPOCH, empty, public_key, register
+from tests.core.samples import EPOCH, empty, public_key, register, relay
 from tests.core.test_registry import BATCHES
 from wireguard_mesh.core import registry
 from wireguard_mesh.core.changes import changes_since
+from wireguard_mesh.core.commands import Command, DropRelay, Leave, PutRelay
 from wireguard_mesh.core.netmap import apply
-from wireguard_mesh.core.registry import Command, Leave, decide
+from wireguard_mesh.core.registry import decide
 from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.model.errors import NotFound
 from wireguard_mesh.model.peers import MapVersion, NetworkMap
@@ -58,6 +59,18 @@ def test_a_peer_is_told_of_its_own_changes() -> None:
     new = decide(old, [register(1, hostname="new")], 0.0).snapshot
     update = changes_since(new, public_key(1), since(old))
     assert (update.kind, [peer.hostname for peer in update.upsert]) == (UpdateKind.DELTA, ["new"])
+
+
+def test_relays_are_told_to_who_does_not_know_them() -> None:
+    old = joined(1)
+    new = decide(old, [PutRelay(relay=relay(1))], 0.0).snapshot
+    assert changes_since(old, public_key(1), None).relays == ()
+    assert changes_since(new, public_key(1), None).relays == (relay(1),)
+    update = changes_since(new, public_key(1), since(old))
+    assert (update.kind, update.relays, update.upsert) == (UpdateKind.DELTA, (relay(1),), ())
+    assert changes_since(new, public_key(1), since(new)).relays is None
+    gone = decide(new, [DropRelay(id=relay(1).id)], 0.0).snapshot
+    assert changes_since(gone, public_key(1), since(new)).relays == ()
 
 
 @pytest.mark.parametrize("have", [MapVersion("other", 1), MapVersion(EPOCH, 99)])

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.samples import empty, public_key, register
+from tests.core.samples import empty, observe, public_key, register
+from wireguard_mesh.core.commands import Heartbeat, MarkOffline, Observe
 from wireguard_mesh.core.damping import Damping
 from wireguard_mesh.core.ratelimit import RateLimited
-from wireguard_mesh.core.registry import Heartbeat, MarkOffline, decide
+from wireguard_mesh.core.registry import decide
 from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import NotPermitted
+from wireguard_mesh.model.relays import NatClass
 
 KEY = public_key(1)
 
@@ -38,7 +42,7 @@ class Mesh:
     def look(self, now: float) -> bool:
         return self.write(self.damping.due(self.snapshot.records, now))
 
-    def write(self, commands: list[Heartbeat]) -> bool:
+    def write(self, commands: Sequence[Heartbeat | Observe]) -> bool:
         before = self.snapshot
         self.snapshot = decide(before, commands, 0.0).snapshot
         return self.snapshot is not before
@@ -109,6 +113,24 @@ def test_a_registration_is_refused_and_not_held_back() -> None:
     mesh.hear(beat(1), 0.0)
     mesh.damping.register(record, register(1), 0.0)
     assert not mesh.look(100.0)  # the registration said all that there is to say
+
+
+def test_what_relays_see_takes_of_the_same_bucket_and_the_last_word_counts() -> None:
+    mesh = Mesh(2, 0.1)
+    record = mesh.snapshot.record(KEY)
+    assert mesh.hear(beat(1), 0.0)
+    assert mesh.damping.observe(record, observe(1, "192.0.2.9:1"), 0.0) == observe(1, "192.0.2.9:1")
+    assert mesh.damping.observe(record, observe(1, nat=NatClass.UNKNOWN), 0.0) is None  # it is so already
+    assert mesh.damping.observe(record, observe(1, "192.0.2.9:2"), 0.0) is None
+    assert mesh.damping.observe(record, observe(1, "192.0.2.9:3"), 0.0) is None
+    assert mesh.damping.due(mesh.snapshot.records, 5.0) == []
+    assert mesh.damping.due(mesh.snapshot.records, 10.0) == [observe(1, "192.0.2.9:3")]
+    mesh.damping.hold(observe(1, "192.0.2.9:4"))
+    mesh.damping.is_silent(KEY)  # which a relay knows nothing of
+    assert mesh.damping.due(mesh.snapshot.records, 20.0) == [observe(1, "192.0.2.9:4")]
+    mesh.damping.hold(observe(1, "192.0.2.9:5"))
+    mesh.damping.forget(KEY)
+    assert mesh.damping.due(mesh.snapshot.records, 50.0) == []
 
 
 def test_who_is_gone_is_forgotten() -> None:

@@ -11,8 +11,9 @@ from tests.core.test_registry import BATCHES
 from tests.samples import NETWORK, peer
 from wireguard_mesh.core import following, netmap, registry
 from wireguard_mesh.core.changes import changes_since
+from wireguard_mesh.core.commands import Command
 from wireguard_mesh.core.following import MapReceiver
-from wireguard_mesh.core.registry import Command, decide
+from wireguard_mesh.core.registry import decide
 from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.names import PeerId

@@ -12,10 +12,11 @@ from tests.samples import NETWORK, peer
 from tests.samples import public_key as key
 from wireguard_mesh.core import registry
 from wireguard_mesh.core.changes import changes_since
+from wireguard_mesh.core.commands import Command
 from wireguard_mesh.core.instant import Instant
 from wireguard_mesh.core.known_map import KnownMap
 from wireguard_mesh.core.netmap import apply, whole
-from wireguard_mesh.core.registry import Command, decide
+from wireguard_mesh.core.registry import decide
 from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.peers import MapVersion

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.core.samples import empty, public_key, register
+from wireguard_mesh.core.commands import Command, Leave, MarkOffline
 from wireguard_mesh.core.liveness import Liveness, heartbeat_seconds
-from wireguard_mesh.core.registry import Command, Leave, MarkOffline, decide
+from wireguard_mesh.core.registry import decide
 from wireguard_mesh.core.snapshot import Snapshot
 
 ANN, BOB = public_key(1), public_key(2)

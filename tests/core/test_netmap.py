@@ -10,7 +10,8 @@ import pytest
 from tests.core.samples import EPOCH, empty, public_key, register
 from wireguard_mesh.core import netmap
 from wireguard_mesh.core.changes import changes_since
-from wireguard_mesh.core.registry import Leave, decide
+from wireguard_mesh.core.commands import Leave
+from wireguard_mesh.core.registry import decide
 from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.networks import MeshNetwork
 from wireguard_mesh.model.peers import MapVersion, NetworkMap

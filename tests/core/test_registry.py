@@ -8,21 +8,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.samples import NETWORK, empty, public_key, random_bytes, register
+from tests.core.samples import NETWORK, empty, observe, public_key, random_bytes, register, relay
 from wireguard_mesh.core import registry
+from wireguard_mesh.core.commands import (
+    Command,
+    DropRelay,
+    Heartbeat,
+    Leave,
+    MarkOffline,
+    PutRelay,
+    heartbeat_changes,
+)
 from wireguard_mesh.core.ipam import Lease
-from wireguard_mesh.core.registry import Command, Heartbeat, Leave, MarkOffline, decide, heartbeat_changes, says_anew
+from wireguard_mesh.core.registry import Reply, decide
 from wireguard_mesh.core.snapshot import Changes, Record, Snapshot
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import Conflict, Exhausted, MeshError, NotFound, NotPermitted
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import PeerId
 from wireguard_mesh.model.networks import MeshNetwork
+from wireguard_mesh.model.relays import NatClass, Relay, RelayId
 
 ENDPOINT = Endpoint.parse("192.0.2.1:51820")
 
 
-def record_of(reply: Record | MeshError) -> Record:
+def record_of(reply: Reply | MeshError) -> Record:
     assert isinstance(reply, Record), reply
     return reply
 
@@ -33,17 +43,6 @@ def joined(*seeds: int, signed: bool = True) -> Snapshot:
 
 def heartbeat(seed: int, *, signed: bool = True, endpoints: tuple[Endpoint, ...] | None = None) -> Heartbeat:
     return Heartbeat(public_key=public_key(seed), signed=signed, endpoints=endpoints)
-
-
-def test_only_what_others_are_told_is_saying_anew() -> None:
-    snapshot = decide(joined(1), [MarkOffline(public_key=public_key(1))], 1.0).snapshot
-    record = snapshot.record(public_key(1))
-    for same in (register(1), register(1, version="2"), heartbeat(1), heartbeat(1, endpoints=())):
-        assert not says_anew(record, same)  # being back is none of its doing
-    for other in (register(1, hostname="new"), register(1, exit_node=True), heartbeat(1, endpoints=(ENDPOINT,))):
-        assert says_anew(record, other)
-    with pytest.raises(NotPermitted):
-        says_anew(record, register(1, signed=False))
 
 
 def test_peers_get_addresses_from_the_lowest_on_in_one_revision() -> None:
@@ -106,6 +105,42 @@ def test_a_plain_request_never_touches_a_key_that_signed() -> None:
     assert outcome.snapshot is snapshot
     with pytest.raises(NotPermitted):
         heartbeat_changes(snapshot.record(public_key(1)), heartbeat(1, signed=False))
+
+
+def test_what_relays_see_of_a_peer_is_in_its_record() -> None:
+    snapshot = decide(joined(1), [MarkOffline(public_key=public_key(1))], 0.0).snapshot
+    outcome = decide(snapshot, [observe(1, "192.0.2.9:7", nat=NatClass.HARD)], 0.0)
+    peer = record_of(outcome.replies[0]).peer
+    assert (peer.reflexive, peer.nat) == ((Endpoint.parse("192.0.2.9:7"),), NatClass.HARD)
+    assert peer.revision == outcome.snapshot.revision == 3
+    assert not peer.online  # it was not heard by the server
+    assert decide(outcome.snapshot, [observe(1, "192.0.2.9:7", nat=NatClass.HARD)], 0.0).changes.is_empty
+    assert isinstance(decide(empty(), [observe(1)], 0.0).replies[0], NotFound)
+
+
+def test_relays_have_a_revision_of_their_own() -> None:
+    first = decide(joined(1), [PutRelay(relay=relay(2)), PutRelay(relay=relay(1))], 0.0)
+    assert first.snapshot.relays == (relay(1), relay(2))
+    assert first.snapshot.relays_revision == first.snapshot.revision == 2
+    assert first.replies == (relay(2), relay(1))
+    second = decide(first.snapshot, [register(2)], 0.0)
+    assert (second.snapshot.relays_revision, second.snapshot.revision) == (2, 3)
+    assert decide(second.snapshot, [PutRelay(relay=relay(1))], 0.0).snapshot is second.snapshot
+    third = decide(second.snapshot, [DropRelay(id=relay(1).id)], 0.0)
+    assert third.snapshot.relays == (relay(2),)
+    assert third.changes.relays_dropped == (relay(1).id,)
+    assert isinstance(decide(third.snapshot, [DropRelay(id=relay(1).id)], 0.0).replies[0], NotFound)
+
+
+def test_a_relay_that_comes_and_goes_in_one_batch_changes_nothing() -> None:
+    snapshot = joined(1)
+    assert decide(snapshot, [PutRelay(relay=relay(1)), DropRelay(id=relay(1).id)], 0.0).snapshot is snapshot
+
+
+def test_the_key_of_a_relay_is_no_peers_and_the_other_way_round() -> None:
+    snapshot = decide(joined(501), [PutRelay(relay=relay(2))], 0.0).snapshot
+    outcome = decide(snapshot, [PutRelay(relay=relay(1)), register(502), register(602)], 0.0)
+    assert [type(reply) for reply in outcome.replies] == [Conflict] * 3
 
 
 def test_one_bad_command_fails_alone() -> None:
@@ -208,6 +243,11 @@ def commands() -> st.SearchStrategy[Command]:
         st.builds(lambda seed, signed, ends: heartbeat(seed, signed=signed, endpoints=ends), SEEDS, SIGNED, endpoints),
         st.builds(lambda seed, signed: Leave(public_key=public_key(seed), signed=signed), SEEDS, SIGNED),
         st.builds(lambda seed: MarkOffline(public_key=public_key(seed)), SEEDS),
+        st.builds(observe, SEEDS, st.sampled_from(["192.0.2.9:1", "192.0.2.9:2"])),
+        st.builds(
+            lambda seed, port: PutRelay(relay=relay(seed, port=port)), st.integers(1, 3), st.sampled_from([80, 90])
+        ),
+        st.builds(lambda seed: DropRelay(id=RelayId(f"relay-{seed}")), st.integers(1, 3)),
     )
 
 
@@ -222,6 +262,8 @@ class Database:
         self.records: dict[PeerId, Record] = {}
         self.tombstones: dict[PeerId, int] = {}
         self.leases: dict[int, Lease] = {}
+        self.relays: dict[RelayId, Relay] = {}
+        self.relays_revision = 0
         self.revision = snapshot.revision
         self.purged = snapshot.purged
 
@@ -240,6 +282,11 @@ class Database:
         if changes.purge:
             self.tombstones = {key: at for key, at in self.tombstones.items() if at > changes.purged}
         self.tombstones.update(changes.tombstones)
+        for name in changes.relays_dropped:
+            del self.relays[name]
+        self.relays.update((each.id, each) for each in changes.relays_put)
+        if changes.relays_put or changes.relays_dropped:
+            self.relays_revision = changes.revision
         self.revision, self.purged = changes.revision, changes.purged
 
     def read(self) -> Snapshot:
@@ -251,6 +298,8 @@ class Database:
             records=self.records.values(),
             tombstones=self.tombstones,
             leases=self.leases.values(),
+            relays=self.relays.values(),
+            relays_revision=self.relays_revision,
         )
 
 
@@ -277,6 +326,7 @@ def test_the_rows_written_are_the_snapshot(batches: list[tuple[list[Command], fl
         }
         assert list(stored.tombstones.values()) == list(snapshot.tombstones.values())
         assert dict(stored.pool.leases) == dict(snapshot.pool.leases)
+        assert (stored.relays, stored.relays_revision) == (snapshot.relays, snapshot.relays_revision)
         check_unique(snapshot)
 
 

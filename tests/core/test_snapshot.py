@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tests.core.samples import EPOCH, NETWORK, empty, public_key, register
-from wireguard_mesh.core.registry import Leave, decide
+from tests.core.samples import EPOCH, NETWORK, empty, public_key, register, relay
+from wireguard_mesh.core.commands import Leave
+from wireguard_mesh.core.registry import decide
 from wireguard_mesh.core.snapshot import Changes, Snapshot
 from wireguard_mesh.model.errors import InvalidValue, NotFound
 from wireguard_mesh.model.names import PeerId
@@ -43,10 +44,20 @@ def test_records_are_found_by_key_and_by_id() -> None:
         snapshot.record_of(PeerId("peer-999999"))
 
 
+def test_relays_are_found_by_key_and_told_once() -> None:
+    snapshot = Snapshot.of(epoch=EPOCH, network=NETWORK, revision=5, relays=(relay(2), relay(1)), relays_revision=4)
+    assert snapshot.relays == (relay(1), relay(2))
+    assert snapshot.relay_of(relay(2).public_key) == relay(2)
+    assert snapshot.relay_of(relay(2).vantage_points[1].public_key) is None
+    assert [snapshot.relays_since(seen) for seen in (3, 4)] == [snapshot.relays, None]
+
+
 def test_changes_are_empty_without_rows() -> None:
     assert Changes(1, 1, 0).is_empty
     assert not Changes(1, 1, 0, released=(1,)).is_empty
     assert not Changes(1, 1, 1, purge=True).is_empty
+    assert not Changes(1, 1, 1, relays_put=(relay(1),)).is_empty
+    assert not Changes(1, 1, 1, relays_dropped=(relay(1).id,)).is_empty
 
 
 def test_what_changed_since_a_revision_is_found() -> None:

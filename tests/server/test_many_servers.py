@@ -20,7 +20,7 @@ from tests.core.test_registry import BATCHES
 from tests.databases import POSTGRESQL, Databases
 from tests.server.many import Running, cut_all, running
 from tests.waiting import PATIENCE, until
-from wireguard_mesh.core.registry import Command, Heartbeat, Leave
+from wireguard_mesh.core.commands import Command, Heartbeat, Leave
 from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.errors import Unavailable
 from wireguard_mesh.model.peers import MapVersion

@@ -9,8 +9,9 @@ import pytest
 
 from tests.core.samples import public_key
 from tests.server.conftest import START, Server
+from wireguard_mesh.core.commands import Command, Heartbeat, Leave
 from wireguard_mesh.core.damping import CHANGE_BURST
-from wireguard_mesh.core.registry import Command, Heartbeat, Leave, Outcome
+from wireguard_mesh.core.registry import Outcome
 from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.errors import NotFound, Unavailable
 from wireguard_mesh.server.presence import FLUSH_SECONDS

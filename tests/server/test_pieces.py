@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tests.core.samples import empty, public_key, register
 from tests.core.test_pushing import COMMANDS, after, peers_of, version
 from wireguard_mesh.core.changes import changes_since
+from wireguard_mesh.core.commands import Command, Leave
 from wireguard_mesh.core.following import MapReceiver
 from wireguard_mesh.core.netmap import apply
-from wireguard_mesh.core.registry import Command, Leave
 from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.model.peers import NetworkMap, Peer
 from wireguard_mesh.protocol.codec import encode

@@ -9,7 +9,7 @@ from tests.databases import POSTGRESQL, Databases
 from tests.server.conftest import Server
 from tests.server.many import Running, name_of, running
 from tests.waiting import until
-from wireguard_mesh.core.registry import Heartbeat, Leave
+from wireguard_mesh.core.commands import Heartbeat, Leave
 from wireguard_mesh.model.errors import Unavailable
 from wireguard_mesh.server.presence import FLUSH_SECONDS
 from wireguard_mesh.store.location import Location

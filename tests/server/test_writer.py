@@ -10,7 +10,8 @@ from tests.core.samples import public_key, register
 from tests.server.conftest import Server
 from tests.waiting import until
 from wireguard_mesh.core.catch_up import News
-from wireguard_mesh.core.registry import Command, Leave, Outcome
+from wireguard_mesh.core.commands import Command, Leave
+from wireguard_mesh.core.registry import Outcome
 from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.errors import MeshError, NotFound, Unavailable
 from wireguard_mesh.server import writer as writer_module

@@ -17,7 +17,8 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.core.samples import public_key, register
-from wireguard_mesh.core.registry import Leave, decide
+from wireguard_mesh.core.commands import Leave
+from wireguard_mesh.core.registry import decide
 from wireguard_mesh.model.errors import Conflict
 from wireguard_mesh.store import migrate as migrate_module
 from wireguard_mesh.store.database import open_database

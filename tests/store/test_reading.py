@@ -9,7 +9,8 @@ from sqlalchemy import text
 
 from tests.core.samples import public_key, register
 from tests.core.test_catch_up import assert_same
-from wireguard_mesh.core.registry import Command, Leave, decide
+from wireguard_mesh.core.commands import Command, Leave
+from wireguard_mesh.core.registry import decide
 from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.store import store as store_module
 from wireguard_mesh.store.faults import Damaged

@@ -17,8 +17,9 @@ from tests.core.samples import public_key, register
 from tests.core.test_catch_up import assert_same
 from tests.core.test_registry import BATCHES
 from tests.databases import ENGINES, Databases
+from wireguard_mesh.core.commands import Command, Leave
 from wireguard_mesh.core.ipam import Lease
-from wireguard_mesh.core.registry import Command, Leave, Outcome, decide
+from wireguard_mesh.core.registry import Outcome, decide
 from wireguard_mesh.core.snapshot import Changes, Snapshot
 from wireguard_mesh.model.errors import Conflict, Unavailable
 from wireguard_mesh.model.names import PeerId

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.core.samples import public_key, register
+from tests.core.samples import observe, public_key, register, relay
 from tests.core.test_catch_up import assert_same
 from tests.databases import ENGINES, POSTGRESQL, SQLITE, Databases
 from tests.store.test_store import BIRTH, HOUR, NETWORK, opened
 from tests.waiting import until
-from wireguard_mesh.core.registry import Command, Leave, decide
+from wireguard_mesh.core.commands import Command, Leave, PutRelay
+from wireguard_mesh.core.registry import decide
 from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.model.errors import Conflict, InvalidValue, NotFound, Unavailable
 from wireguard_mesh.store import access, transfer
@@ -26,7 +27,7 @@ from wireguard_mesh.store.faults import Damaged
 from wireguard_mesh.store.location import Location, PostgresUrl
 from wireguard_mesh.store.lock import DatabaseLock
 from wireguard_mesh.store.store import Store
-from wireguard_mesh.store.tables import NOBODY, metadata, peers, quarantine
+from wireguard_mesh.store.tables import NOBODY, metadata, peers, quarantine, relays
 
 OURS = BIRTH.server_public_key
 Tables = dict[str, list[dict[str, Any]]]
@@ -43,7 +44,9 @@ async def fill(location: Location, *seeds: int) -> None:
         joining = [register(seed, endpoints=("192.0.2.1:1", "[2001:db8::1]:2"), signed=seed % 2 == 0) for seed in seeds]
         snapshot = await commit(store, snapshot, joining, 50.25)
         snapshot = await commit(store, snapshot, [Leave(public_key=public_key(seeds[0]), signed=True)], 60.125)
-        await commit(store, snapshot, [register(1_000_000)], 61.0)
+        news: list[Command] = [register(1_000_000), observe(1_000_000, "192.0.2.9:1"), PutRelay(relay=relay(1))]
+        await commit(store, snapshot, news, 61.0)
+        await store.save_relays_seen([relay(1).id])
         await store.save_last_seen([(public_key(seeds[1]), 2e9 + 1 / 3), (public_key(seeds[2]), 3e9)], 0.0)
 
 
@@ -60,9 +63,14 @@ async def tables_of(location: Location) -> Tables:
 
 
 def without_history(tables: Tables) -> Tables:
-    """But for which batch wrote a row, and which addresses are free again: for servers that run, and none does."""
+    """But for which batch wrote a row, which addresses are free again, and when relays were heard: for servers that
+    run, and none does."""
     (mesh,) = tables["mesh"]
-    kept = {name: [{**row, "sequence": mesh["sequence"]} for row in rows] for name, rows in tables.items()}
+    kept = {
+        name: [{**row, "sequence": mesh["sequence"]} if "sequence" in row else row for row in rows]
+        for name, rows in tables.items()
+    }
+    kept[relays.name] = [{**row, "last_seen": 0.0} for row in kept[relays.name]]
     kept[quarantine.name] = [row for row in kept[quarantine.name] if row["public_key"] != NOBODY]
     return kept
 

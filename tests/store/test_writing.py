@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Table, select
 
 from tests.core.samples import public_key, register
-from wireguard_mesh.core.registry import Command, Leave, decide
+from wireguard_mesh.core.commands import Command, Leave
+from wireguard_mesh.core.registry import decide
 from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.store.location import Location
 from wireguard_mesh.store.store import Birth, Store

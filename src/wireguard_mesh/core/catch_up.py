@@ -12,13 +12,15 @@ from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import PeerId
+from wireguard_mesh.model.relays import Relay
 
 
 @dataclass(frozen=True, slots=True)
 class News:
     """All rows that were written after a snapshot's sequence, as they are now, and where the database stands.
 
-    `released`: numbers that are in quarantine no more, be they free or a peer's.
+    `released`: numbers that are in quarantine no more, be they free or a peer's. `relays`: all of them, by name, None
+    if they are as before.
     """
 
     epoch: str
@@ -29,6 +31,8 @@ class News:
     tombstones: tuple[tuple[PeerId, int], ...] = ()
     leases: tuple[Lease, ...] = ()
     released: tuple[int, ...] = ()
+    relays: tuple[Relay, ...] | None = None
+    relays_revision: int = 0
 
 
 def can_catch_up(snapshot: Snapshot, epoch: str, sequence: int, purged: int) -> bool:
@@ -62,6 +66,8 @@ def catch_up(snapshot: Snapshot, news: News) -> Snapshot:
         keys=keys,
         tombstones=_tombstones(snapshot, news),
         pool=_pool(snapshot.pool, before, [record.number for record in news.records], news),
+        relays=snapshot.relays if news.relays is None else news.relays,
+        relays_revision=snapshot.relays_revision if news.relays is None else news.relays_revision,
     )
 
 

@@ -26,15 +26,18 @@ def changes_since(snapshot: Snapshot, asker: PublicKey, since: MapVersion | None
             revision=snapshot.revision,
             network=snapshot.network,
             upsert=tuple(record.peer for record in snapshot.records.values()),
+            relays=snapshot.relays,
         )
     upsert = tuple(record.peer for record in snapshot.changed_since(since.revision))
     remove = tuple(snapshot.removed_since(since.revision))
+    relays = snapshot.relays_since(since.revision)
     return MapUpdate(
-        kind=UpdateKind.DELTA if upsert or remove else UpdateKind.CURRENT,
+        kind=UpdateKind.DELTA if upsert or remove or relays is not None else UpdateKind.CURRENT,
         epoch=snapshot.epoch,
         revision=snapshot.revision,
         upsert=upsert,
         remove=remove,
+        relays=relays,
     )
 
 

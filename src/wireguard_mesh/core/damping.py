@@ -13,8 +13,8 @@ from typing import Final
 
 import msgspec
 
+from wireguard_mesh.core.commands import Heartbeat, Observe, Register, after_observe, heartbeat_changes, says_anew
 from wireguard_mesh.core.ratelimit import RateLimiter
-from wireguard_mesh.core.registry import Heartbeat, Register, heartbeat_changes, says_anew
 from wireguard_mesh.core.snapshot import Record
 from wireguard_mesh.model.keys import PublicKey
 
@@ -23,11 +23,12 @@ CHANGE_RATE: Final = 0.1
 
 
 class Damping:
-    """What peers may change now. Times are monotonic seconds."""
+    """What may change now, of what peers say and what relays see of them. Times are monotonic seconds."""
 
     def __init__(self, burst: float = CHANGE_BURST, rate: float = CHANGE_RATE) -> None:
         self._changes = RateLimiter(burst, rate, what="this peer changes too often")
         self._held: dict[PublicKey, Heartbeat] = {}
+        self._seen: dict[PublicKey, Observe] = {}  # held back, too
 
     def register(self, record: Record | None, command: Register, now: float) -> None:
         """To be called before a registration is carried out; `record` None: the key is new, or comes back.
@@ -36,7 +37,7 @@ class Damping:
         """
         if record is None or not record.peer.online or says_anew(record, command):
             self._changes.take(command.public_key, now)
-        self.forget(command.public_key)
+        self._held.pop(command.public_key, None)
 
     def heartbeat(self, record: Record, command: Heartbeat, now: float) -> Heartbeat | None:
         """What of a heartbeat is to be written now; None: nothing, or not yet.
@@ -55,20 +56,39 @@ class Damping:
             return None
         return command
 
-    def due(self, records: Mapping[PublicKey, Record], now: float) -> list[Heartbeat]:
-        """What was held back and is to be written now. To be asked now and then."""
-        for key in [key for key in self._held if key not in records]:
-            del self._held[key]
-        asked = [self.heartbeat(records[key], held, now) for key, held in list(self._held.items())]
-        return [command for command in asked if command is not None]
+    def observe(self, record: Record, command: Observe, now: float) -> Observe | None:
+        """Whether what relays see is to be written now; None: it is known, or not yet."""
+        self._seen.pop(command.public_key, None)
+        if after_observe(record, command) == record:
+            return None
+        if self._changes.wait(command.public_key, now):
+            self._seen[command.public_key] = command
+            return None
+        return command
 
-    def hold(self, command: Heartbeat) -> None:
+    def due(self, records: Mapping[PublicKey, Record], now: float) -> list[Heartbeat | Observe]:
+        """What was held back and is to be written now. To be asked now and then."""
+        for key in {*self._held, *self._seen}.difference(records):
+            self.forget(key)
+        said = [self.heartbeat(records[key], held, now) for key, held in list(self._held.items())]
+        seen = [self.observe(records[key], held, now) for key, held in list(self._seen.items())]
+        return [command for command in (*said, *seen) if command is not None]
+
+    def hold(self, command: Heartbeat | Observe) -> None:
         """What was due could not be written: it waits again, unless something newer does."""
-        self._held.setdefault(command.public_key, command)
+        if isinstance(command, Observe):
+            self._seen.setdefault(command.public_key, command)
+        else:
+            self._held.setdefault(command.public_key, command)
+
+    def is_silent(self, key: PublicKey) -> None:
+        """What this peer said is overtaken: it fell silent."""
+        self._held.pop(key, None)
 
     def forget(self, key: PublicKey) -> None:
-        """What this peer said is overtaken: it left, went silent, or registered anew."""
+        """It left."""
         self._held.pop(key, None)
+        self._seen.pop(key, None)
 
 
 def _merged(held: Heartbeat, command: Heartbeat) -> Heartbeat:
@@ -76,5 +96,7 @@ def _merged(held: Heartbeat, command: Heartbeat) -> Heartbeat:
     return msgspec.structs.replace(
         command,
         endpoints=held.endpoints if command.endpoints is None else command.endpoints,
+        mapped=held.mapped if command.mapped is None else command.mapped,
+        distances=held.distances if command.distances is None else command.distances,
         exit_node=held.exit_node if command.exit_node is None else command.exit_node,
     )

@@ -9,6 +9,7 @@ from wireguard_mesh.core.changes import can_follow
 from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.model.names import PeerId
 from wireguard_mesh.model.peers import MapVersion, Peer
+from wireguard_mesh.model.relays import Relay
 
 STEP_RECORDS: Final = 512  # of one step; all of one revision go together, so it may be as many more as a batch has
 FEW_RECORDS: Final = 256  # so many changes are told one by one however small the mesh is
@@ -17,11 +18,13 @@ RECONNECTS_A_SECOND: Final = 600  # what one core answers, with two requests eac
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What brings somebody to `revision`: the ids of peers to forget, then the records to put in place."""
+    """What brings somebody to `revision`: the ids of peers to forget, then the records to put in place.
+    `relays` are all of them, None if they are as before."""
 
     revision: int
     remove: tuple[PeerId, ...]
     upsert: tuple[Peer, ...]
+    relays: tuple[Relay, ...] | None = None
 
 
 def next_step(snapshot: Snapshot, since: MapVersion, limit: int = STEP_RECORDS) -> Step | None:
@@ -45,6 +48,7 @@ def next_step(snapshot: Snapshot, since: MapVersion, limit: int = STEP_RECORDS) 
         revision,
         tuple(peer_id for peer_id in removed if snapshot.tombstones[peer_id] <= revision),
         tuple(peer for peer in changed if peer.revision <= revision),
+        snapshot.relays_since(since.revision) if snapshot.relays_revision <= revision else None,
     )
 
 

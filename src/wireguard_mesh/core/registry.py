@@ -12,13 +12,29 @@ from typing import Final
 
 import msgspec
 
+from wireguard_mesh.core.commands import (
+    Command,
+    DropRelay,
+    Heartbeat,
+    Leave,
+    MarkOffline,
+    Observe,
+    PeerCommand,
+    PutRelay,
+    Register,
+    after_heartbeat,
+    after_observe,
+    after_register,
+    check_signed,
+)
 from wireguard_mesh.core.ipam import QUARANTINE_SECONDS, Pool
+from wireguard_mesh.core.relay_table import RelayTable
 from wireguard_mesh.core.snapshot import Changes, Record, Snapshot
-from wireguard_mesh.model.endpoints import Endpoint
-from wireguard_mesh.model.errors import Conflict, MeshError, NotFound, NotPermitted
+from wireguard_mesh.model.errors import Conflict, MeshError, NotFound
 from wireguard_mesh.model.keys import PublicKey
-from wireguard_mesh.model.names import Hostname, PeerId
+from wireguard_mesh.model.names import PeerId
 from wireguard_mesh.model.peers import Peer
+from wireguard_mesh.model.relays import Relay
 
 PEER_ID_RANDOM_LENGTH: Final = 32  # eight candidates of 4 bytes each
 _ID_CANDIDATE_LENGTH: Final = 4
@@ -26,56 +42,17 @@ _ID_RANGE: Final = 1_000_000  # six digits
 TOMBSTONES_KEPT: Final = 10_000  # a client further behind gets the whole map, which is then hardly larger
 
 
-class Register(msgspec.Struct, frozen=True, kw_only=True):
-    """Join, or say anew what a machine is. `endpoints` and `version` None: leave those that stand.
-
-    `random` are `PEER_ID_RANDOM_LENGTH` bytes, for the id of a new peer.
-    """
-
-    public_key: PublicKey
-    signed: bool
-    hostname: Hostname
-    os: str
-    exit_node: bool
-    random: bytes
-    endpoints: tuple[Endpoint, ...] | None = None
-    version: str | None = None
-    allocate: bool = True
-
-
-class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
-    """A machine lives. None leaves what stands."""
-
-    public_key: PublicKey
-    signed: bool
-    endpoints: tuple[Endpoint, ...] | None = None
-    exit_node: bool | None = None
-
-
-class Leave(msgspec.Struct, frozen=True, kw_only=True):
-    """A machine goes for good, and gives its addresses back."""
-
-    public_key: PublicKey
-    signed: bool
-
-
-class MarkOffline(msgspec.Struct, frozen=True, kw_only=True):
-    """No heartbeat came in time. One that is offline already is passed over, one that is gone is `NotFound`."""
-
-    public_key: PublicKey
-
-
-Command = Register | Heartbeat | Leave | MarkOffline
+Reply = Record | Relay
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a batch came to. `replies` answer the commands in their order: the record as it now is (or was, if it left),
-    or why the command was refused. `snapshot` is the very one given if nothing changed."""
+    """What a batch came to. `replies` answer the commands in their order: the record or relay as it now is (or was, if
+    it left), or why the command was refused. `snapshot` is the very one given if nothing changed."""
 
     snapshot: Snapshot
     changes: Changes
-    replies: tuple[Record | MeshError, ...]
+    replies: tuple[Reply | MeshError, ...]
 
 
 def decide(
@@ -83,61 +60,13 @@ def decide(
 ) -> Outcome:
     """Carry out a batch. `now` in Unix seconds; `quarantine` in seconds."""
     draft = _Draft(snapshot, now, quarantine)
-    replies: list[Record | MeshError] = []
+    replies: list[Reply | MeshError] = []
     for command in commands:
         try:
             replies.append(draft.carry_out(command))
         except MeshError as error:
             replies.append(error)
     return draft.finish(tuple(replies))
-
-
-def heartbeat_changes(record: Record, command: Heartbeat) -> bool:
-    """Whether a heartbeat has anything to write: most have not, and need not wait for the writer.
-
-    Raises `NotPermitted` for a plain one of a key that signs.
-    """
-    return _after_heartbeat(record, command) != record
-
-
-def says_anew(record: Record, command: Register | Heartbeat) -> bool:
-    """Whether a peer says something else of itself than it did, which all others are told."""
-    after = _after_heartbeat(record, command) if isinstance(command, Heartbeat) else _after_register(record, command)
-    return msgspec.structs.replace(after.peer, online=record.peer.online) != record.peer
-
-
-def _after_heartbeat(record: Record, command: Heartbeat) -> Record:
-    _check_signed(record, command.signed)
-    peer = msgspec.structs.replace(
-        record.peer,
-        online=True,
-        endpoints=record.peer.endpoints if command.endpoints is None else command.endpoints,
-        exit_node=record.peer.exit_node if command.exit_node is None else command.exit_node,
-    )
-    return msgspec.structs.replace(record, peer=peer, signed=record.signed or command.signed)
-
-
-def _after_register(record: Record, command: Register) -> Record:
-    _check_signed(record, command.signed)
-    peer = msgspec.structs.replace(
-        record.peer,
-        hostname=command.hostname,
-        os=command.os,
-        exit_node=command.exit_node,
-        endpoints=record.peer.endpoints if command.endpoints is None else command.endpoints,
-        online=True,
-    )
-    return msgspec.structs.replace(
-        record,
-        peer=peer,
-        signed=record.signed or command.signed,
-        version=record.version if command.version is None else command.version,
-    )
-
-
-def _check_signed(record: Record, signed: bool) -> None:
-    if record.signed and not signed:
-        raise NotPermitted("this peer signs its requests, and a plain one cannot speak for it")
 
 
 def _oldest_first(snapshot: Snapshot, base: Snapshot) -> list[PeerId]:
@@ -157,22 +86,37 @@ class _Draft:
         self._tombstones = base.tombstones
         self._pool: Pool | None = None
         self._dirty: dict[PublicKey, None] = {}  # in the order of their first change
+        self._relays = RelayTable(base.relays)
         self._visible = False
 
-    def carry_out(self, command: Command) -> Record:
+    def carry_out(self, command: Command) -> Reply:
         match command:
-            case Register():
-                return self._register(command)
-            case Heartbeat():
-                return self._put(_after_heartbeat(self._record(command.public_key), command))
-            case Leave():
-                return self._leave(command)
-        record = self._record(command.public_key)
-        return self._put(msgspec.structs.replace(record, peer=msgspec.structs.replace(record.peer, online=False)))
+            case PutRelay():
+                return self._relays.put(command, self._records)
+            case DropRelay():
+                return self._relays.drop(command)
+        return self._carry_out(command)
 
-    def finish(self, replies: tuple[Record | MeshError, ...]) -> Outcome:
+    def _carry_out(self, command: PeerCommand) -> Record:
+        if isinstance(command, Register):
+            return self._register(command)
+        record = self._record(command.public_key)
+        match command:
+            case Heartbeat():
+                return self._put(after_heartbeat(record, command))
+            case Observe():
+                return self._put(after_observe(record, command))
+            case Leave():
+                return self._leave(record, command)
+            case MarkOffline():
+                return self._put(
+                    msgspec.structs.replace(record, peer=msgspec.structs.replace(record.peer, online=False))
+                )
+
+    def finish(self, replies: tuple[Reply | MeshError, ...]) -> Outcome:
         base = self._base
-        if not self._dirty:
+        self._visible = self._visible or self._relays.is_changed
+        if not (self._dirty or self._relays.is_changed):
             return Outcome(base, Changes(base.sequence, base.revision, base.purged), replies)
         purged = self._bury()
         snapshot = Snapshot(
@@ -185,6 +129,8 @@ class _Draft:
             keys=self._keys,
             tombstones=self._tombstones,
             pool=self._pool or base.pool,
+            relays=self._relays.all(),
+            relays_revision=self._revision if self._relays.is_changed else base.relays_revision,
         )
         return Outcome(snapshot, self._changes(snapshot), replies)
 
@@ -202,11 +148,12 @@ class _Draft:
         record = self._records.get(command.public_key)
         if record is None:
             return self._join(command)
-        return self._put(_after_register(record, command))
+        return self._put(after_register(record, command))
 
     def _join(self, command: Register) -> Record:
         if not command.allocate:
             raise NotFound("this key is not registered here", "set request_ip to true to register it")
+        self._relays.refuse_key(command.public_key)
         peer_id = self._new_id(command.random)
         number = self._own_pool().take(command.public_key, self._now)
         peer = Peer(
@@ -217,6 +164,8 @@ class _Draft:
             ipv4=self._base.network.ipv4_address(number),
             ipv6=self._base.network.ipv6_address(number),
             endpoints=command.endpoints or (),
+            mapped=command.mapped or (),
+            distances=command.distances or (),
             exit_node=command.exit_node,
         )
         self._own_keys()[peer_id] = command.public_key
@@ -230,9 +179,8 @@ class _Draft:
             )
         )
 
-    def _leave(self, command: Leave) -> Record:
-        record = self._record(command.public_key)
-        _check_signed(record, command.signed)
+    def _leave(self, record: Record, command: Leave) -> Record:
+        check_signed(record, command.signed)
         del self._records[command.public_key]
         del self._own_keys()[record.peer.id]
         self._own_tombstones()[record.peer.id] = self._revision
@@ -310,4 +258,6 @@ class _Draft:
             quarantined=tuple(leases[number] for number in touched if number in leases),
             released=tuple(number for number in touched if number not in leases),
             purge=snapshot.purged > base.purged,
+            relays_put=self._relays.added(),
+            relays_dropped=self._relays.dropped(),
         )

@@ -17,6 +17,7 @@ from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import PeerId
 from wireguard_mesh.model.networks import MeshNetwork
 from wireguard_mesh.model.peers import MapVersion, Peer
+from wireguard_mesh.model.relays import Relay, RelayId
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +38,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 class Snapshot:
     """All peers at one revision. `tombstones` are the ids of peers that left, with the revision at which they did;
     those up to revision `purged` are forgotten. `sequence` counts the batches that were written, those too that no
-    peer sees."""
+    peer sees. `relays` by name, as they are since `relays_revision`."""
 
     epoch: str
     sequence: int
@@ -48,6 +49,8 @@ class Snapshot:
     keys: dict[PeerId, PublicKey]
     tombstones: dict[PeerId, int]
     pool: Pool
+    relays: tuple[Relay, ...] = ()
+    relays_revision: int = 0
 
     @classmethod
     def of(
@@ -61,6 +64,8 @@ class Snapshot:
         records: Iterable[Record] = (),
         tombstones: Mapping[PeerId, int] | None = None,
         leases: Iterable[Lease] = (),
+        relays: Iterable[Relay] = (),
+        relays_revision: int = 0,
     ) -> Snapshot:
         """A snapshot of what a database holds, in any order. Raises `InvalidValue` if an address is used twice."""
         ordered = sorted(records, key=lambda record: (record.peer.revision, record.number))
@@ -75,6 +80,8 @@ class Snapshot:
             keys={record.peer.id: record.peer.public_key for record in ordered},
             tombstones=dict(graves),
             pool=Pool(network.capacity, (record.number for record in ordered), leases),
+            relays=tuple(sorted(relays, key=lambda relay: relay.id)),
+            relays_revision=relays_revision,
         )
 
     @property
@@ -95,6 +102,14 @@ class Snapshot:
         if key is None:
             raise NotFound("there is no peer of this id", "register again")
         return self.records[key]
+
+    def relay_of(self, public_key: PublicKey) -> Relay | None:
+        """The relay whose key that is; there are few."""
+        return next((relay for relay in self.relays if relay.public_key == public_key), None)
+
+    def relays_since(self, revision: int) -> tuple[Relay, ...] | None:
+        """All relays, if any of them changed after `revision`."""
+        return self.relays if revision < self.relays_revision else None
 
     def changed_since(self, revision: int) -> Iterator[Record]:
         """Records that changed after `revision`, the latest first; costs as much as changed."""
@@ -125,6 +140,8 @@ class Changes:
     quarantined: tuple[Lease, ...] = ()
     released: tuple[int, ...] = ()
     purge: bool = False
+    relays_put: tuple[Relay, ...] = ()
+    relays_dropped: tuple[RelayId, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -137,4 +154,6 @@ class Changes:
             or self.quarantined
             or self.released
             or self.purge
+            or self.relays_put
+            or self.relays_dropped
         )

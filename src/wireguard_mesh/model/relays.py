@@ -55,6 +55,11 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True):
     ipv6: IPv6Address | None = None
     web: bool = False
 
+    @property
+    def public_key(self) -> PublicKey:
+        """Who it is: the key of its first vantage point, by which it signs its requests too."""
+        return self.vantage_points[0].public_key
+
     def endpoints(self, number: int) -> tuple[Endpoint, ...]:
         """Where vantage point `number` is reached, IPv4 first; none where the server is not known yet."""
         port = self.vantage_points[number].port

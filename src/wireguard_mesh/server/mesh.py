@@ -7,21 +7,18 @@ import os
 from collections.abc import Callable
 
 from wireguard_mesh.core.changes import changes_since
+from wireguard_mesh.core.commands import Heartbeat, Leave, Observe, Register
 from wireguard_mesh.core.damping import Damping
 from wireguard_mesh.core.liveness import Liveness
 from wireguard_mesh.core.ratelimit import RateLimiter, source_of
-from wireguard_mesh.core.registry import (
-    PEER_ID_RANDOM_LENGTH,
-    Heartbeat,
-    Leave,
-    Register,
-)
+from wireguard_mesh.core.registry import PEER_ID_RANDOM_LENGTH
 from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.endpoints import Address, Endpoint
 from wireguard_mesh.model.errors import MeshError, NotFound
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import Hostname
 from wireguard_mesh.model.peers import MapVersion
+from wireguard_mesh.model.relays import RelayDistance
 from wireguard_mesh.protocol.api import MapUpdate
 from wireguard_mesh.server.clock import Clock
 from wireguard_mesh.server.event_log import EventLog
@@ -73,6 +70,8 @@ class Mesh:
         os_name: str,
         exit_node: bool,
         endpoints: tuple[Endpoint, ...] | None,
+        mapped: tuple[Endpoint, ...] | None = None,
+        distances: tuple[RelayDistance, ...] | None = None,
         version: str | None = None,
         allocate: bool = True,
     ) -> Record:
@@ -88,6 +87,8 @@ class Mesh:
             exit_node=exit_node,
             random=os.urandom(PEER_ID_RANDOM_LENGTH),
             endpoints=endpoints,
+            mapped=mapped,
+            distances=distances,
             version=version,
             allocate=allocate,
         )
@@ -111,9 +112,21 @@ class Mesh:
         if change is not None:
             await self._write_heartbeat(record, change)
 
-    async def _write_held_back(self, change: Heartbeat) -> None:
+    async def observe(self, command: Observe) -> None:
+        """What relays see of a peer; too many changes, and what cannot be written now, wait for a sweep.
+
+        Raises `NotFound`.
+        """
+        change = self._damping.observe(self.snapshot.record(command.public_key), command, self._clock.monotonic())
+        if change is not None:
+            await self._write_held_back(change)
+
+    async def _write_held_back(self, change: Heartbeat | Observe) -> None:
         try:
-            await self._write_heartbeat(self.snapshot.record(change.public_key), change)
+            if isinstance(change, Observe):
+                await self._writer.submit(change)
+            else:
+                await self._write_heartbeat(self.snapshot.record(change.public_key), change)
         except NotFound:
             pass  # it left meanwhile
         except MeshError as error:
@@ -181,5 +194,5 @@ class Mesh:
         await self._presence.flush()
 
     def _note_offline(self, record: Record, asked: float) -> None:
-        self._damping.forget(record.peer.public_key)
+        self._damping.is_silent(record.peer.public_key)
         self._events.note("peer is offline", record, asked)

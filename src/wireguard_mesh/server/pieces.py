@@ -22,7 +22,14 @@ from wireguard_mesh.core.pushing import Step, next_step
 from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.peers import MapVersion, Peer
-from wireguard_mesh.protocol.events import CHUNK_PEERS, current_event, remove_event, snapshot_event, upsert_event
+from wireguard_mesh.protocol.events import (
+    CHUNK_PEERS,
+    current_event,
+    relays_event,
+    remove_event,
+    snapshot_event,
+    upsert_event,
+)
 
 LEVEL: Final = 5
 STEPS_KEPT: Final = 64  # of different beginnings; streams that keep up share very few
@@ -97,7 +104,7 @@ class MapPieces:
 
     def beginning(self) -> Piece:
         """What comes before the chunks of the whole map."""
-        return Piece(snapshot_event(self.snapshot.network))
+        return Piece(snapshot_event(self.snapshot.network) + relays_event(self.snapshot.relays))
 
     def chunk_after(self, number: int) -> tuple[int, Piece] | None:
         """The next chunk of the whole map, and its number; None after the last one."""
@@ -132,6 +139,8 @@ class MapPieces:
             yield remove_event(step.remove)
         for start in range(0, len(step.upsert), CHUNK_PEERS):
             yield upsert_event(self._text_of(peer) for peer in step.upsert[start : start + CHUNK_PEERS])
+        if step.relays is not None:
+            yield relays_event(step.relays)
         yield current_event(version)
 
     def _fill(self) -> None:

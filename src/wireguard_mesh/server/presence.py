@@ -11,8 +11,8 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
+from wireguard_mesh.core.commands import Heartbeat, MarkOffline
 from wireguard_mesh.core.liveness import Liveness
-from wireguard_mesh.core.registry import Heartbeat, MarkOffline
 from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.errors import MeshError, NotFound, Unavailable
 from wireguard_mesh.model.keys import PublicKey

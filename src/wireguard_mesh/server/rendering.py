@@ -15,6 +15,7 @@ from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import PeerId
 from wireguard_mesh.model.networks import MeshNetwork
 from wireguard_mesh.model.peers import Peer
+from wireguard_mesh.model.relays import Relay
 from wireguard_mesh.protocol import seed
 from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
 from wireguard_mesh.protocol.codec import encode
@@ -31,6 +32,7 @@ class _EncodedUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     network: MeshNetwork | None = None
     upsert: tuple[msgspec.Raw, ...] = ()
     remove: tuple[PeerId, ...] = ()
+    relays: tuple[Relay, ...] | None = None
 
 
 class _EncodedRegistration(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +63,7 @@ class Renderer:
                 network=update.network,
                 upsert=tuple(msgspec.Raw(self.text_of(peer)) for peer in update.upsert),
                 remove=update.remove,
+                relays=update.relays,
             )
         )
 

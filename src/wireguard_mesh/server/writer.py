@@ -12,14 +12,16 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final, overload
 
+from wireguard_mesh.core.commands import Command, PeerCommand, RelayCommand
 from wireguard_mesh.core.ipam import QUARANTINE_SECONDS
-from wireguard_mesh.core.registry import Command, Outcome, decide
+from wireguard_mesh.core.registry import Outcome, Reply, decide
 from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.errors import MeshError, Unavailable
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.peers import MapVersion
+from wireguard_mesh.model.relays import Relay
 from wireguard_mesh.server.clock import Clock
 from wireguard_mesh.store.database import Head
 from wireguard_mesh.store.faults import Unreachable
@@ -33,7 +35,7 @@ SEE_SECONDS: Final = 1.0  # many times what catching up takes
 _LOOKS: Final = 2  # the one that was under way already may have come too early
 STOP_SECONDS: Final = 1.5  # less than what connections are given at the end, so that all who wait are answered
 
-Waiting = tuple[Command, asyncio.Future[Record]]
+Waiting = tuple[Command, asyncio.Future[Any]]
 
 
 class Writer:
@@ -67,7 +69,13 @@ class Writer:
         # Called in the event loop with each new snapshot, when it is durable and in place; must return at once.
         self.on_publish: list[Callable[[Snapshot], None]] = []
 
-    async def submit(self, command: Command) -> Record:
+    @overload
+    async def submit(self, command: PeerCommand) -> Record: ...
+
+    @overload
+    async def submit(self, command: RelayCommand) -> Relay: ...
+
+    async def submit(self, command: Command) -> Reply:
         """Have a command carried out; returns when that is durable.
 
         Raises what the command was refused for, or `Unavailable`: the queue is full, the write failed, or the server
@@ -79,7 +87,7 @@ class Writer:
             raise _for_clients(self._lost)  # at once, and not when each attempt has run into its time limit
         if len(self._queue) >= self._max_queue:
             raise Unavailable("the server has too much to write", "try again in a moment")
-        answer: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._queue.append((command, answer))
         self._work.set()
         return await answer

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, inspect, text
 
 from wireguard_mesh.model.errors import Conflict
 
-HEAD: Final = "0002"  # the newest file of migrations/versions
+HEAD: Final = "0003"  # the newest file of migrations/versions
 _SCRIPTS: Final = Path(__file__).parent / "migrations"
 
 

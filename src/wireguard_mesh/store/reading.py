@@ -16,9 +16,10 @@ from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import PeerId
 from wireguard_mesh.model.networks import MeshNetwork
+from wireguard_mesh.model.relays import Relay
 from wireguard_mesh.store.faults import understood
-from wireguard_mesh.store.rows import record_of
-from wireguard_mesh.store.tables import NOBODY, mesh, peers, quarantine, tombstones
+from wireguard_mesh.store.rows import record_of, relay_of
+from wireguard_mesh.store.tables import NOBODY, mesh, peers, quarantine, relays, tombstones
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ async def read_whole(connection: AsyncConnection, row: Any, name: str) -> Loaded
     rows = (await connection.execute(select(peers))).all()
     graves = (await connection.execute(select(tombstones))).all()
     leases = (await connection.execute(select(quarantine).where(quarantine.c.public_key != NOBODY))).all()
+    relay_list = await _relays(connection, name)
     with understood(name, "the mesh"):
         network = MeshNetwork.within(IPv4Network(row.ipv4_network), IPv6Network(row.ipv6_prefix))
         identity = PublicKey.from_base64(row.server_public_key) if row.server_public_key else None
@@ -54,6 +56,8 @@ async def read_whole(connection: AsyncConnection, row: Any, name: str) -> Loaded
             records=records,
             tombstones={PeerId(grave.id): grave.revision for grave in graves},
             leases=[_lease(lease) for lease in leases],
+            relays=relay_list,
+            relays_revision=row.relays_revision,
         )
     seen = {record.peer.public_key: peer.last_seen for record, peer in zip(records, rows, strict=True)}
     return Loaded(snapshot, seen, identity)
@@ -64,6 +68,7 @@ async def read_news(connection: AsyncConnection, row: Any, snapshot: Snapshot, n
     rows = await _after(connection, peers, snapshot.sequence)
     graves = await _after(connection, tombstones, snapshot.sequence)
     leases = await _after(connection, quarantine, snapshot.sequence)
+    relay_list = None if row.relays_revision == snapshot.relays_revision else await _relays(connection, name)
     with understood(name, "the addresses"):
         return News(
             epoch=row.epoch,
@@ -74,11 +79,19 @@ async def read_news(connection: AsyncConnection, row: Any, snapshot: Snapshot, n
             tombstones=tuple((PeerId(grave.id), grave.revision) for grave in graves),
             leases=tuple(_lease(lease) for lease in leases if lease.public_key != NOBODY),
             released=tuple(lease.number for lease in leases if lease.public_key == NOBODY),
+            relays=relay_list,
+            relays_revision=row.relays_revision,
         )
 
 
 async def _after(connection: AsyncConnection, table: Table, sequence: int) -> Sequence[Row[Any]]:
     return (await connection.execute(select(table).where(table.c.sequence > sequence))).all()
+
+
+async def _relays(connection: AsyncConnection, name: str) -> tuple[Relay, ...]:
+    rows = (await connection.execute(select(relays))).all()
+    with understood(name, "the relays"):
+        return tuple(sorted(map(relay_of, rows), key=lambda relay: relay.id))
 
 
 def _records(rows: Iterable[Any], network: MeshNetwork, name: str) -> list[Record]:

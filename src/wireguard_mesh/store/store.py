@@ -20,18 +20,20 @@ from wireguard_mesh.core.registry import Outcome
 from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.model.errors import Conflict
 from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.model.relays import RelayId
 from wireguard_mesh.store.access import prepare, reading, transaction
 from wireguard_mesh.store.database import Changed, Database, Head, Lost, open_database
 from wireguard_mesh.store.faults import Damaged, understood
 from wireguard_mesh.store.location import Location
 from wireguard_mesh.store.reading import Loaded, read_head, read_news, read_whole
-from wireguard_mesh.store.tables import peers
+from wireguard_mesh.store.tables import peers, relays
 from wireguard_mesh.store.writing import (
     change_network,
     create_mesh,
     write_changes,
     write_identity,
     write_last_seen,
+    write_relays_seen,
 )
 
 _FLUSHED_AT_ONCE: Final = 500  # peers, while other servers wait
@@ -164,6 +166,18 @@ class Store:
             rows = await connection.execute(select(peers.c.public_key, silence.label("silence")), {"wall": wall})
         with understood(self._database.name, "the peers"):
             return {PublicKey.from_base64(row.public_key): row.silence for row in rows}
+
+    async def save_relays_seen(self, names: Sequence[RelayId]) -> None:
+        """These relays were heard just now. Raises `StorageFull`, `Unavailable`."""
+        async with self._transaction("write to the database") as connection:
+            await write_relays_seen(connection, names, (await self._mesh_row(connection)).now)
+
+    async def silent_relays(self) -> dict[RelayId, float]:
+        """For how many seconds each relay was not heard by any server, as far as they kept it. Raises `Unavailable`."""
+        silence = self._database.clock - relays.c.last_seen
+        async with reading(self._database) as connection:
+            rows = await connection.execute(select(relays.c.id, silence.label("silence")), {"wall": 0.0})
+        return {RelayId(row.id): row.silence for row in rows}
 
     async def follow(self, changed: Changed, lost: Lost) -> None:
         """Call `changed` whenever another server may have written, and `lost`; returns only if nobody else can."""

@@ -27,6 +27,7 @@ mesh: Final = Table(
     Column("ipv4_network", String(18), nullable=False),
     Column("ipv6_prefix", String(43), nullable=False),
     Column("server_public_key", String(44), nullable=False),  # "" if it is not known yet
+    Column("relays_revision", BigInteger, nullable=False),
 )
 
 peers: Final = Table(
@@ -38,6 +39,10 @@ peers: Final = Table(
     Column("hostname", String(253), nullable=False),
     Column("os", String(64), nullable=False),
     Column("endpoints", Text, nullable=False),  # a JSON list of texts, best first
+    Column("mapped", Text, nullable=False),  # likewise
+    Column("reflexive", Text, nullable=False),  # likewise
+    Column("nat", String(16), nullable=False),
+    Column("distances", Text, nullable=False),  # JSON
     Column("exit_node", Boolean, nullable=False),
     Column("online", Boolean, nullable=False),
     Column("signed", Boolean, nullable=False),
@@ -63,4 +68,13 @@ quarantine: Final = Table(
     Column("public_key", String(44), nullable=False),
     Column("until", Float, nullable=False),
     Column("sequence", BigInteger, nullable=False, index=True),
+)
+
+# Sixteen rows at most: who shares the database reads all of them when `mesh.relays_revision` is another.
+relays: Final = Table(
+    "relays",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("record", Text, nullable=False),  # JSON, as the map has it
+    Column("last_seen", Float, nullable=False),
 )

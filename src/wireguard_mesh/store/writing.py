@@ -15,8 +15,9 @@ from wireguard_mesh.core.ipam import Lease
 from wireguard_mesh.core.snapshot import Changes, Snapshot
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.networks import ULA_PREFIX_LENGTH, ula_prefix
-from wireguard_mesh.store.rows import peer_row
-from wireguard_mesh.store.tables import NOBODY, mesh, peers, quarantine, tombstones
+from wireguard_mesh.model.relays import RelayId
+from wireguard_mesh.store.rows import peer_row, relay_row
+from wireguard_mesh.store.tables import NOBODY, mesh, peers, quarantine, relays, tombstones
 
 _MESH_ID: Final = 1
 _EPOCH_LENGTH: Final = 8  # bytes
@@ -24,7 +25,10 @@ _ROWS_AT_ONCE: Final = 2_000  # a driver's time limit is for a statement with al
 
 # SQLAlchemy keeps plain column names for itself in an UPDATE of many rows.
 _PREFIX: Final = "new_"
-_CHANGING: Final = ("hostname", "os", "endpoints", "exit_node", "online", "signed", "version", "revision", "sequence")
+_CHANGING: Final = (
+    *("hostname", "os", "endpoints", "mapped", "reflexive", "nat", "distances", "exit_node"),
+    *("online", "signed", "version", "revision", "sequence"),
+)
 _UPDATE_LAST_SEEN: Final = (
     update(peers)
     .where(peers.c.public_key == bindparam("key"), peers.c.last_seen < bindparam("seen"))
@@ -32,6 +36,8 @@ _UPDATE_LAST_SEEN: Final = (
 )
 # Row by row: one statement takes 32,766 values at most, and more addresses can be released at once.
 _DELETE_PEER: Final = delete(peers).where(peers.c.id == bindparam("gone"))
+_DELETE_RELAY: Final = delete(relays).where(relays.c.id == bindparam("gone"))
+_UPDATE_RELAY_SEEN: Final = update(relays).where(relays.c.id == bindparam("name")).values(last_seen=bindparam("seen"))
 _DELETE_LEASE: Final = delete(quarantine).where(quarantine.c.number == bindparam("gone"))
 _UPDATE_PEER: Final = (
     update(peers)
@@ -79,9 +85,29 @@ async def write_changes(connection: AsyncConnection, changes: Changes, now: floa
     if changes.tombstones:
         graves = [{"id": peer_id, "revision": revision, **sequence} for peer_id, revision in changes.tombstones]
         await connection.execute(insert(tombstones), graves)
+    await _write_relays(connection, changes, now)
     await connection.execute(
         update(mesh).values(sequence=changes.sequence, revision=changes.revision, purged=changes.purged)
     )
+
+
+async def _write_relays(connection: AsyncConnection, changes: Changes, now: float) -> None:
+    gone = {*changes.relays_dropped, *(relay.id for relay in changes.relays_put)}
+    if not gone:
+        return
+    await connection.execute(_DELETE_RELAY, [{"gone": name} for name in gone])
+    if changes.relays_put:
+        await connection.execute(
+            insert(relays), [{**relay_row(relay), "last_seen": now} for relay in changes.relays_put]
+        )
+    await connection.execute(update(mesh).values(relays_revision=changes.revision))
+
+
+async def write_relays_seen(connection: AsyncConnection, names: Iterable[RelayId], now: float) -> None:
+    """These relays were heard `now`, in Unix seconds by the database's clock."""
+    rows = [{"name": name, "seen": now} for name in names]
+    if rows:
+        await connection.execute(_UPDATE_RELAY_SEEN, rows)
 
 
 async def write_last_seen(connection: AsyncConnection, seen: Sequence[tuple[PublicKey, float]]) -> None:
@@ -104,6 +130,7 @@ async def write_whole(
         str(snapshot.network.ipv4),
         str(snapshot.network.ipv6.supernet(new_prefix=ULA_PREFIX_LENGTH)),
         server_public_key,
+        snapshot.relays_revision,
     )
     sequence = {"sequence": snapshot.sequence}
     await _insert_rows(
@@ -118,11 +145,12 @@ async def write_whole(
     await _insert_rows(connection, tombstones, graves)
     leases = (_lease_row(lease, snapshot.sequence) for lease in snapshot.pool.leases.values())
     await _insert_rows(connection, quarantine, leases)
+    await _insert_rows(connection, relays, ({**relay_row(relay), "last_seen": 0.0} for relay in snapshot.relays))
 
 
 async def delete_whole(connection: AsyncConnection) -> None:
     """All rows of all tables."""
-    for table in (peers, tombstones, quarantine, mesh):
+    for table in (peers, tombstones, quarantine, relays, mesh):
         await connection.execute(delete(table))
 
 
@@ -135,6 +163,7 @@ async def _insert_mesh(
     ipv4_network: str,
     ipv6_prefix: str,
     server_public_key: str = "",
+    relays_revision: int = 0,
 ) -> None:
     await connection.execute(
         insert(mesh).values(
@@ -146,6 +175,7 @@ async def _insert_mesh(
             ipv4_network=ipv4_network,
             ipv6_prefix=ipv6_prefix,
             server_public_key=server_public_key,
+            relays_revision=relays_revision,
         )
     )
 

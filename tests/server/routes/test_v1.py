@@ -6,8 +6,8 @@ import pytest
 
 from tests.core.samples import public_key
 from tests.server.conftest import SERVER_KEY, Server
+from wireguard_mesh.core.commands import MarkOffline
 from wireguard_mesh.core.netmap import apply
-from wireguard_mesh.core.registry import MarkOffline
 from wireguard_mesh.model.peers import NetworkMap
 from wireguard_mesh.protocol import api
 from wireguard_mesh.server.routes import v1

@@ -11,7 +11,7 @@ from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
-from wireguard_mesh.core.registry import Heartbeat
+from wireguard_mesh.core.commands import Heartbeat
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import NotPermitted
 from wireguard_mesh.model.keys import PublicKey

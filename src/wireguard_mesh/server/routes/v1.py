@@ -11,8 +11,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from wireguard_mesh import __version__
+from wireguard_mesh.core.commands import Heartbeat
 from wireguard_mesh.core.liveness import heartbeat_seconds
-from wireguard_mesh.core.registry import Heartbeat
 from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import parse_hostname
@@ -49,6 +49,8 @@ def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, hub: Hub, clock: Clo
             os_name=shown_text("os", message.os),
             exit_node=message.exit_node,
             endpoints=message.endpoints,
+            mapped=message.mapped,
+            distances=message.distances,
             version=shown_text("version", message.version),
         )
         timeout = mesh.heartbeat_timeout
@@ -61,7 +63,14 @@ def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, hub: Hub, clock: Clo
         key = await gate.member(request, body)
         message = api.heartbeat_request.decode(body)
         await mesh.heartbeat(
-            Heartbeat(public_key=key, signed=True, endpoints=message.endpoints, exit_node=message.exit_node)
+            Heartbeat(
+                public_key=key,
+                signed=True,
+                endpoints=message.endpoints,
+                mapped=message.mapped,
+                distances=message.distances,
+                exit_node=message.exit_node,
+            )
         )
         head = mesh.snapshot
         return json_reply(encode(api.HeartbeatResponse(epoch=head.epoch, revision=head.revision, time=clock.wall())))
