@@ -1,13 +1,9 @@
-"""Which relays work from here, how far they are, which one a pair takes, and whether UDP gets through at all.
+"""Which relays work from here, how far they are, which one a pair takes, and whether a carrier is needed.
 
 Every vantage point of every relay is one more peer of the WireGuard device (`core.vantages`). The first vantage point
 of a relay forwards. A pair takes the relay with the least sum of what both ends say of their distance to it: they find
-that in the same map, so both take the same one without a word.
-
-Where UDP gets no answer, a *carrier* takes the datagrams to the coordination server over TCP: somebody wants one
-(`wants_carrier`), starts it if the server answers, and says so (`carried`). The first vantage point of the carried
-relay is then asked through the carrier. All others go on by UDP, and when one of them answers, so is the first; the
-carrier is kept until that succeeded.
+that in the same map, so both take the same one without a word. Whether UDP gets through is judged by `core.carriage`,
+what is to be pinged by `core.relay_pings`.
 """
 
 from __future__ import annotations
@@ -17,8 +13,11 @@ from typing import Final
 
 import msgspec
 
-from wireguard_mesh.core.distances import Distance
+from wireguard_mesh.core import relay_pings
+from wireguard_mesh.core.carriage import Carriage
 from wireguard_mesh.core.instant import Instant
+from wireguard_mesh.core.relay_pings import Ping
+from wireguard_mesh.core.stations import Station
 from wireguard_mesh.core.vantages import Vantage
 from wireguard_mesh.model.devices import ObservedDevice, WantedPeer
 from wireguard_mesh.model.endpoints import Address, Endpoint
@@ -28,33 +27,12 @@ from wireguard_mesh.model.peers import Peer
 from wireguard_mesh.model.relays import Relay, RelayDistance, RelayId
 
 KEEPALIVE: Final = 25  # seconds; WireGuard's quick start: short enough for nearly every NAT
-PATIENCE: Final = 2.5  # seconds without any answer after which UDP counts as blocked
-# Pings get through, WireGuard does not: two more handshakes may be lost, then something in between knows WireGuard.
-PATIENCE_WITH_PONGS: Final = 8.0
-LINGER: Final = 5.0  # seconds that a carrier stays once UDP works again: what is under way arrives
-FIRST_RETURN: Final = 30.0  # seconds until UDP is trusted again after it did not keep what it promised
-LONGEST_RETURN: Final = 600.0
-NEEDED_PING: Final = 1.2  # seconds between two pings of a relay that a pair needs: three unanswered take less than 5
-RETURN_PING: Final = 3.0  # while a carrier stands, to see UDP work again
-DEAD_PING: Final = 5.0  # of a relay that is dead while there are others
-DISTANCE_PING: Final = 30.0  # for the distance, where there is a choice
-CARRIED_MILLISECONDS: Final = 1000  # for what goes by TCP, before it is measured: farther than all else
-_NEVER: Final = float("-inf")
 _FOREVER: Final = float("inf")
 
 
-class Ping(msgspec.Struct, frozen=True):
-    """A vantage point to be asked by UDP now whether it is there: number `vantage` of that relay."""
-
-    relay: RelayId
-    vantage: int
-    public_key: PublicKey
-    endpoint: Endpoint
-
-
 class VantageReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How it stands with one vantage point, for people. `seconds`: the last round trip; `mapped`: from where our last
-    ping came, as seen there; `answers`: WireGuard's session with it stands."""
+    """How it stands with one vantage point, for people. `answers`: WireGuard's session with it stands, `is_carried`: by
+    TCP; `seconds`: the last ping's round trip; `mapped`: from where that ping came, as seen there."""
 
     relay: RelayId
     vantage: int
@@ -66,47 +44,14 @@ class VantageReport(msgspec.Struct, frozen=True, kw_only=True):
     mapped: Endpoint | None
 
 
-class _Station:
-    """One relay."""
-
-    __slots__ = ("distance", "relay", "vantages")
-
-    def __init__(self, relay: Relay, server: Sequence[Address], families: Collection[int]) -> None:
-        self.relay = relay
-        self.distance = Distance()
-        self.vantages = tuple(
-            Vantage(point.public_key, _candidates(relay, number, server, families))
-            for number, point in enumerate(relay.vantage_points)
-        )
-
-    @property
-    def first(self) -> Vantage:
-        """The vantage point that forwards."""
-        return self.vantages[0]
-
-
-class _Carrier(msgspec.Struct):
-    """What carries the datagrams of one relay by TCP. Times are monotonic seconds."""
-
-    relay: RelayId
-    local: Endpoint
-    since: float
-    works: bool = False  # the relay answered by it
-    returning_since: float | None = None  # since when its relay is asked by UDP again
-    udp_since: float | None = None  # since when UDP works again
-
-
 class RelayChoice:
     """All relays of one mesh, as seen from this machine."""
 
     def __init__(self) -> None:
-        self._stations: dict[RelayId, _Station] = {}
+        self._stations: dict[RelayId, Station] = {}
+        self._carriage = Carriage(self._stations)
         self._local: frozenset[Address] = frozenset()
         self._needed: frozenset[RelayId] = frozenset()
-        self._silent_since: float | None = None  # since when no relay answers by UDP
-        self._carrier: _Carrier | None = None
-        self._return_at = _NEVER  # not before, a carrier is given up for UDP
-        self._return_pause = FIRST_RETURN
 
     # Events
 
@@ -114,34 +59,23 @@ class RelayChoice:
         """The map has these relays; `server`: addresses at which the coordination server is reached, the last one
         first; `local`: what this machine has. To be called when one of them changed; again changes nothing."""
         families = {link.address.version for link in local}
-        before, self._stations = self._stations, {}
+        before = dict(self._stations)
+        self._stations.clear()
         for relay in relays:
-            if not relay.vantage_points:
-                continue
             known = before.get(relay.id)
-            if known is None or known.relay.vantage_points != relay.vantage_points:
-                self._stations[relay.id] = _Station(relay, server, families)
-                continue
-            known.relay = relay
-            for number, vantage in enumerate(known.vantages):
-                vantage.offer(_candidates(relay, number, server, families))
-            self._stations[relay.id] = known
+            if known is not None and known.relay.vantage_points == relay.vantage_points:
+                known.follow(relay, server, families)
+                self._stations[relay.id] = known
+            elif relay.vantage_points:
+                self._stations[relay.id] = Station(relay, server, families)
+        self._carriage.stations_changed()
         addresses = frozenset(link.address for link in local)
-        if addresses != self._local:
-            if self._local:
-                self._moved()
-            self._local = addresses
-
-    def _moved(self) -> None:
-        """This machine's network is another: nothing that was known of UDP holds."""
-        for station in self._stations.values():
-            station.distance.forget()
-            for vantage in station.vantages:
-                vantage.moved()
-        self._silent_since = None
-        self._return_at, self._return_pause = _NEVER, FIRST_RETURN
-        if self._carrier is not None:
-            self._carrier.returning_since = None
+        has_moved = bool(self._local) and addresses != self._local
+        self._local = addresses
+        if has_moved:
+            for station in self._stations.values():
+                station.moved()
+            self._carriage.moved()
 
     def need(self, relays: Collection[RelayId]) -> None:
         """These relays carry pairs that have no other path now: whether they live is watched closely."""
@@ -149,9 +83,9 @@ class RelayChoice:
 
     def observed(self, device: ObservedDevice, now: Instant) -> None:
         """The device was read."""
-        for vantage in self._vantages():
+        for _, _, vantage in self._vantages():
             vantage.observe(device.peers.get(vantage.public_key), now)
-        self._judge(now)
+        self._carriage.judge(now)
 
     def ponged(self, relay: RelayId, vantage: int, seconds: float, mapped: Endpoint, now: Instant) -> None:
         """A ping by UDP was answered after `seconds`, and had come from `mapped`."""
@@ -159,217 +93,119 @@ class RelayChoice:
         if asked is None:
             return
         asked.ponged(seconds, mapped, now)
-        if vantage == 0:
+        if vantage == 0 and not self._carriage.is_carried(asked):
             self._stations[relay].distance.add(seconds)
-        carrier = self._carrier
-        if carrier is not None and not self._is_carried(asked) and asked.handshake_at <= carrier.since:
-            asked.restart()  # UDP seems to work: whether WireGuard itself gets through is seen at once
-            asked.pinged_at = now.monotonic
+        self._carriage.ponged(asked, now)
+        self._carriage.judge(now)
 
     def missed(self, relay: RelayId, vantage: int, now: Instant) -> None:
-        """A ping was not answered in time."""
+        """A ping by UDP was not answered in time."""
         asked = self._find(relay, vantage)
-        if asked is not None and not self._is_carried(asked):
+        if asked is not None and not self._carriage.is_carried(asked):
             asked.missed(now)
-            self._judge(now)
+            self._carriage.judge(now)
 
     def carried(
         self, relay: RelayId | None, local: Endpoint | None, now: Instant, *, seconds: float | None = None
     ) -> None:
         """What is sent to `local` is carried to that relay from now on, with a round trip of `seconds`; `None`: nothing
-        is any more."""
-        before, self._carrier = self._carrier, None
-        if before is not None and before.relay in self._stations:
-            first = self._stations[before.relay].first
-            if first.is_carried or before.returning_since is None:
-                first.restart()
-        if relay is None or local is None or relay not in self._stations:
-            return
-        station = self._stations[relay]
-        self._carrier = _Carrier(relay, local, now.monotonic)
-        station.distance.forget()
-        station.distance.add(CARRIED_MILLISECONDS / 1000 if seconds is None else seconds)
-        station.first.restart()
-
-    def _judge(self, now: Instant) -> None:
-        """Whether UDP gets through."""
-        firsts = [station.first for station in self._stations.values()]
-        if any(self._answers_by_udp(first, now) for first in firsts):
-            self._silent_since = None
-        elif self._silent_since is None:
-            dead = [first.missed_at for first in firsts if first.is_dead]
-            if dead and len(dead) == len(firsts):
-                self._silent_since = min(dead)
-            elif any(first.asked_at is not None for first in firsts):
-                self._silent_since = now.monotonic
-        if self._carrier is not None:
-            self._judge_carrier(self._carrier, now)
-
-    def _judge_carrier(self, carrier: _Carrier, now: Instant) -> None:
-        station = self._stations.get(carrier.relay)
-        if station is None:
-            return
-        first = station.first
-        carrier.works = carrier.works or (first.is_carried and first.handshake_at >= carrier.since)
-        if self._silent_since is None:
-            if carrier.udp_since is None:
-                carrier.udp_since = now.monotonic
-                self._return_pause = FIRST_RETURN
+        is any more. Say so again whenever the connection is another: the relay must learn who comes by it."""
+        if relay is not None and local is not None and relay in self._stations:
+            self._carriage.stands(self._stations[relay], local, now, seconds)
         else:
-            carrier.udp_since = None
-        if carrier.returning_since is None:
-            if now.monotonic >= self._return_at and self._is_udp_heard(carrier, now):
-                carrier.returning_since = now.monotonic
-                first.restart()
-        elif carrier.udp_since is None and now.monotonic >= carrier.returning_since + PATIENCE:
-            carrier.returning_since = None
-            self._return_at = now.monotonic + self._return_pause
-            self._return_pause = min(LONGEST_RETURN, 2 * self._return_pause)
-            first.restart()
-
-    def _is_udp_heard(self, carrier: _Carrier, now: Instant) -> bool:
-        """Whether a vantage point that is not carried answered since the carrier stands; a handshake if there is a
-        second one, for pings are not WireGuard's."""
-        others = [vantage for vantage in self._vantages() if not self._is_carried(vantage)]
-        if not others:
-            return self._stations[carrier.relay].first.pong_at > carrier.since
-        return any(vantage.answers(now) and vantage.handshake_at > carrier.since for vantage in others)
+            self._carriage.ended()
+        self._carriage.judge(now)
 
     # For the device
 
     def rendezvous_peers(self, now: Instant) -> dict[PublicKey, WantedPeer]:
-        """The vantage points as peers of the device; `now` is not needed for it yet."""
-        del now
+        """The vantage points as peers of the device, at this moment."""
+        del now  # what it depends on was decided as it happened
         return {
             vantage.public_key: WantedPeer(
                 public_key=vantage.public_key,
                 allowed_ips=frozenset(),
-                endpoint=self._carrier.local if self._carrier and self._is_carried(vantage) else vantage.endpoint,
+                endpoint=self._carriage.endpoint(vantage),
                 keepalive=KEEPALIVE,
             )
-            for vantage in self._vantages()
+            for _, _, vantage in self._vantages()
             if vantage.endpoint is not None
         }
 
     def resets(self) -> tuple[PublicKey, ...]:
         """The rendezvous peers to remove and make again now, which forces a handshake. Each is named once."""
-        due = [vantage for vantage in self._vantages() if vantage.reset_due]
+        due = [vantage for _, _, vantage in self._vantages() if vantage.reset_due]
         for vantage in due:
             vantage.reset_due = False
         return tuple(vantage.public_key for vantage in due)
 
     def next_at(self, now: Instant) -> float:
         """The monotonic moment at which to read the device, and ask again, if nothing happens before."""
-        moments = [vantage.retry_at() for vantage in self._vantages()]
-        moments += [vantage.expires_at() for vantage in self._vantages() if vantage.works(now)]
-        if self._silent_since is not None and self._carrier is None:
-            moments += [self._silent_since + PATIENCE, self._silent_since + PATIENCE_WITH_PONGS]
-        if self._carrier is not None:
-            returning, udp = self._carrier.returning_since, self._carrier.udp_since
-            if returning is not None and udp is None:
-                moments.append(returning + PATIENCE)
-            if udp is not None:
-                moments.append(udp + LINGER)
-        if any(vantage.reset_due for vantage in self._vantages()):
-            return now.monotonic
+        moments = [self._carriage.next_at()]
+        for _, _, vantage in self._vantages():
+            if vantage.reset_due:
+                return now.monotonic
+            moments += [vantage.retry_at(), vantage.expires_at()]
         return min((moment for moment in moments if moment > now.monotonic), default=_FOREVER)
 
     # For pairs
 
     def to(self, me: Peer, peer: Peer, now: Instant) -> tuple[RelayId, Endpoint] | None:
         """The relay of the pair, and where it is reached from here; None: no relay works now. Of those that work here,
-        both ends take the one with the least sum of both round trips in the map."""
-        working = [(key, way) for key, station in self._stations.items() if (way := self._way(station, now))]
-        if not working:
-            return None
-        if len(working) == 1:
-            return working[0]
+        it is the one with the least sum of both round trips in the map, which both ends see alike."""
+        working = [(key, way) for key, station in self._stations.items() if (way := self._carriage.way(station, now))]
+        if len(working) <= 1:
+            return working[0] if working else None
         mine = {distance.relay: distance.milliseconds for distance in me.distances}
         theirs = {distance.relay: distance.milliseconds for distance in peer.distances}
 
         def cost(item: tuple[RelayId, Endpoint]) -> tuple[int, int, RelayId]:
-            ways = [ends[item[0]] for ends in (mine, theirs) if item[0] in ends]
-            return -len(ways), sum(ways), item[0]
+            reported = [end[item[0]] for end in (mine, theirs) if item[0] in end]
+            return -len(reported), sum(reported), item[0]
 
         return min(working, key=cost)
 
     def relay_at(self, endpoint: Endpoint) -> RelayId | None:
         """The relay that forwards what is sent there."""
-        if self._carrier is not None and endpoint == self._carrier.local:
-            return self._carrier.relay
-        for key, station in self._stations.items():
-            if endpoint in station.first.candidates:
-                return key
-        return None
+        carrier = self._carriage.carrier
+        if carrier is not None and endpoint == carrier.local:
+            return carrier.relay
+        at = (key for key, station in self._stations.items() if endpoint in station.first.candidates)
+        return next(at, None)
 
     def is_ready(self, now: Instant) -> bool:
         """Whether some relay knows this machine, so that peers may be called by it."""
-        return any(self._way(station, now) for station in self._stations.values())
+        return any(self._carriage.way(station, now) for station in self._stations.values())
 
     # For carrier, pings, server and people
 
     @property
     def carried_relay(self) -> RelayId | None:
-        """The relay that a carrier could lead to, if there is any."""
+        """The relay that a carrier leads to; None: there is none."""
         return next((key for key, station in self._stations.items() if station.relay.web), None)
 
     def wants_carrier(self, now: Instant) -> bool:
-        """Whether UDP was given time and did not work. A carrier that stands is wanted a little longer than that."""
-        if self.carried_relay is None:
-            return False
-        if self._carrier is not None:
-            udp = self._carrier.udp_since
-            return udp is None or now.monotonic < udp + LINGER
-        if self._silent_since is None:
-            return False
-        has_pongs = any(vantage.pong_at > self._silent_since for vantage in self._vantages())
-        return now.monotonic >= self._silent_since + (PATIENCE_WITH_PONGS if has_pongs else PATIENCE)
+        """Whether UDP was given time and did not work."""
+        return self.carried_relay is not None and self._carriage.wants_carrier(now)
 
     def distances(self, now: Instant) -> tuple[RelayDistance, ...]:
         """What to tell the server: the relays that work from here, and how far they are; nothing where there is no
         choice."""
-        if len(self._stations) < 2:
+        if len(self._stations) == 1:
             return ()
         return tuple(
             RelayDistance(key, station.distance.milliseconds)
             for key, station in sorted(self._stations.items())
-            if self._way(station, now) and station.distance.milliseconds is not None
+            if station.distance.milliseconds is not None and self._carriage.way(station, now)
         )
 
     def pings(self, now: Instant) -> tuple[Ping, ...]:
         """Those that are due, which are taken to be sent."""
-        due: list[Ping] = []
-        for station, number, vantage in self._numbered():
-            endpoint = vantage.endpoint
-            if endpoint is not None and now.monotonic >= vantage.pinged_at + self._ping_gap(station, number, now):
-                vantage.pinged_at = now.monotonic
-                due.append(Ping(station.relay.id, number, vantage.public_key, endpoint))
-        return tuple(due)
+        return relay_pings.due(self._carriage, self._needed, now)
 
     def next_ping_at(self, now: Instant) -> float:
         """The monotonic moment at which `pings` has some, if nothing happens before."""
-        moments = (
-            vantage.pinged_at + gap
-            for station, number, vantage in self._numbered()
-            if (gap := self._ping_gap(station, number, now)) != _FOREVER
-        )
-        return max(now.monotonic, min(moments, default=_FOREVER))
-
-    def _ping_gap(self, station: _Station, number: int, now: Instant) -> float:
-        """Seconds between two pings of that vantage point."""
-        vantage = station.vantages[number]
-        if self._carrier is not None:
-            is_sole = len(station.vantages) == 1
-            return RETURN_PING if is_sole or not self._is_carried(vantage) else _FOREVER
-        if vantage.asked_at is not None and now.monotonic < vantage.asked_at + PATIENCE_WITH_PONGS:
-            return NEEDED_PING
-        if number:
-            return _FOREVER
-        if station.relay.id in self._needed and not vantage.is_dead:
-            return NEEDED_PING
-        if vantage.is_dead:
-            return NEEDED_PING if self._silent_since is not None else DEAD_PING
-        return DISTANCE_PING if len(self._stations) > 1 else _FOREVER
+        return relay_pings.next_at(self._carriage, self._needed, now)
 
     def report(self, now: Instant) -> tuple[VantageReport, ...]:
         """How it stands with each vantage point."""
@@ -384,16 +220,10 @@ class RelayChoice:
                 seconds=vantage.seconds,
                 mapped=vantage.mapped,
             )
-            for station, number, vantage in self._numbered()
+            for station, number, vantage in self._vantages()
         )
 
-    # Parts
-
-    def _vantages(self) -> Iterator[Vantage]:
-        for station in self._stations.values():
-            yield from station.vantages
-
-    def _numbered(self) -> Iterator[tuple[_Station, int, Vantage]]:
+    def _vantages(self) -> Iterator[tuple[Station, int, Vantage]]:
         for station in self._stations.values():
             for number, vantage in enumerate(station.vantages):
                 yield station, number, vantage
@@ -403,39 +233,3 @@ class RelayChoice:
         if station is None or not 0 <= vantage < len(station.vantages):
             return None
         return station.vantages[vantage]
-
-    def _is_carried(self, vantage: Vantage) -> bool:
-        """Whether that one is asked by the carrier now."""
-        carrier = self._carrier
-        if carrier is None or carrier.returning_since is not None or carrier.relay not in self._stations:
-            return False
-        return vantage is self._stations[carrier.relay].first
-
-    def _answers_by_udp(self, vantage: Vantage, now: Instant) -> bool:
-        return vantage.answers(now) and not vantage.is_carried and not self._is_carried(vantage)
-
-    def _way(self, station: _Station, now: Instant) -> Endpoint | None:
-        """Where packets for that relay are sent; None: it does not work now."""
-        carrier = self._carrier
-        is_carried = carrier is not None and carrier.relay == station.relay.id
-        if not is_carried:
-            return station.first.endpoint if station.first.works(now) else None
-        assert carrier is not None
-        if self._answers_by_udp(station.first, now):
-            return station.first.endpoint
-        return carrier.local if carrier.works else None
-
-
-def _candidates(
-    relay: Relay, number: int, server: Sequence[Address], families: Collection[int]
-) -> tuple[Endpoint, ...]:
-    """Where that vantage point may be reached, IPv4 first, for its NATs are to be seen; addresses of a family that this
-    machine lacks only if there are no others."""
-    endpoints = relay.endpoints(number) or tuple(
-        dict.fromkeys(
-            Endpoint(address, relay.vantage_points[number].port)
-            for address in sorted(server, key=lambda address: address.version)
-        )
-    )
-    usable = tuple(item for item in endpoints if item.address.version in families or item.address.is_loopback)
-    return usable or endpoints

@@ -111,14 +111,17 @@ class Vantage:
         self._help_along(now.monotonic)
 
     def _note_handshake(self, seen: ObservedPeer, now: Instant, *, is_adopted: bool) -> None:
+        is_by_udp = not _is_here(seen.endpoint) or seen.endpoint in self.candidates
         if not seen.latest_handshake:  # it was made anew
-            self._trusted_until = now.monotonic + TRUST if self.answers(now) else _NEVER
+            is_lost = self.is_carried or not self.answers(now)
+            self._trusted_until = _NEVER if is_lost else now.monotonic + TRUST
             self._handshake_at = _NEVER
-        else:
+            self.is_carried = False
+        elif is_by_udp or not is_adopted:  # a session by the carrier of a program that has ended is none
             # The wall clock, which may be wrong or jump, is asked for the age of a session only that stood before us.
             age = max(0.0, now.wall - seen.latest_handshake) if is_adopted else 0.0
             self._handshake_at = now.monotonic - age
-            self.is_carried = seen.endpoint is not None and seen.endpoint not in self.candidates
+            self.is_carried = not is_by_udp
             self.misses = 0
         self._handshake = seen.latest_handshake
 
@@ -166,3 +169,8 @@ class Vantage:
         if not self.misses:
             self.missed_at = now.monotonic
         self.misses += 1
+
+
+def _is_here(endpoint: Endpoint | None) -> bool:
+    """Whether that is this machine itself: a carrier, unless the relay is here too."""
+    return endpoint is not None and endpoint.address.is_loopback
