@@ -12,6 +12,7 @@ import click
 from wireguard_mesh.cli.output import status_lines, table
 from wireguard_mesh.cli.place import Place
 from wireguard_mesh.client.local_client import NoAgent
+from wireguard_mesh.core.called import the_one
 from wireguard_mesh.core.exit_nodes import matches
 from wireguard_mesh.model.errors import NotFound, NotPermitted, Unsupported
 from wireguard_mesh.model.names import Hostname, PeerId
@@ -82,12 +83,7 @@ def find(status: Status, name: str) -> PeerStatus | Status:
         )
         found = [(me.id, status)] if matches(me, name.lower()) else []
     found += [(peer.id, peer) for peer in status.peers if matches(_as_peer(peer), name.lower())]
-    if not found:
-        raise NotFound(f"no peer is called {name}", "see: vpn-client status")
-    if len(found) > 1:
-        ids = ", ".join(peer_id for peer_id, _ in found)
-        raise NotFound(f"{len(found)} peers are called {name}", f"say which: {ids}")
-    return found[0][1]
+    return the_one(name, found)
 
 
 def _as_peer(peer: PeerStatus) -> Peer:

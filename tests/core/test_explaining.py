@@ -1,0 +1,236 @@
+"""Each case that somebody may ask about, with the sentence that tells it and what would help."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.samples import peer, public_key
+from wireguard_mesh.core.explaining import explain
+from wireguard_mesh.model.endpoints import Endpoint
+from wireguard_mesh.model.names import Hostname, InterfaceName
+from wireguard_mesh.model.paths import CandidateKind, Outcome, PathKind, PathReport, Trial
+from wireguard_mesh.model.relays import OWN_RELAY, NatClass
+from wireguard_mesh.protocol.diagnosis import Explanation
+from wireguard_mesh.protocol.status import NatStatus, PeerStatus, RelayStatus, ServerStatus, State, Status, UdpState
+
+NOW = 1_000_000.0
+EASY, HARD, PUBLIC, BLOCKED, UNKNOWN = NatClass.EASY, NatClass.HARD, NatClass.PUBLIC, NatClass.BLOCKED, NatClass.UNKNOWN
+RELAY = RelayStatus(id=OWN_RELAY, addresses=(Endpoint.parse("203.0.113.1:8080"),), reachable=True)
+OWN_REFLEXIVE = Endpoint.parse("198.51.100.1:40001")
+REFLEXIVE = Endpoint.parse("198.51.100.2:40002")
+HOST = Endpoint.parse("192.168.1.2:51999")
+BY_RELAY = PathReport(kind=PathKind.RELAY, relay=OWN_RELAY, since=NOW - 120)
+NO_PATH = PathReport(kind=PathKind.NONE)
+
+
+def tried(endpoint: Endpoint, kind: CandidateKind, **changes: Any) -> Trial:
+    silent = Trial(endpoint=endpoint, kind=kind, outcome=Outcome.SILENT, times=4, last_tried=NOW - 9)
+    return msgspec.structs.replace(silent, **changes)
+
+
+SILENT = (tried(HOST, CandidateKind.HOST), tried(REFLEXIVE, CandidateKind.REFLEXIVE))
+
+
+def told(
+    path: PathReport, own: NatClass = EASY, other: NatClass = EASY, *, online: bool = True, **changes: Any
+) -> Explanation:
+    """The explanation of the path to `bob`; `changes` are of the status."""
+    handshake = changes.pop("handshake", 0.0)
+    bob = PeerStatus(
+        id=peer(2).id,
+        hostname=Hostname("bob"),
+        os="linux",
+        public_key=public_key(2),
+        ipv4=peer(2).ipv4,
+        ipv6=peer(2).ipv6,
+        online=online,
+        nat=other,
+        path=path,
+        latest_handshake=handshake,
+    )
+    status = Status(
+        state=State.UP,
+        interface=InterfaceName("wg0"),
+        listen_port=51821,
+        public_key=public_key(1),
+        server=ServerStatus(address="http://x", reachable=True, since=NOW - 999),
+        nat=NatStatus(kind=own, reflexive=(OWN_REFLEXIVE,)),
+        relays=(RELAY,),
+    )
+    return explain(msgspec.structs.replace(status, **changes), bob, NOW)
+
+
+def by_relay(*trials: Trial, **changes: Any) -> PathReport:
+    return msgspec.structs.replace(BY_RELAY, trials=trials or SILENT, **changes)
+
+
+def direct(kind: CandidateKind | None) -> PathReport:
+    return PathReport(kind=PathKind.DIRECT, endpoint=HOST, candidate=kind, since=NOW - 300, trials=SILENT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (CandidateKind.LAN, "Both machines are in one network."),
+        (CandidateKind.IPV6, "Both machines have IPv6"),
+        (CandidateKind.MAPPED, "The router of bob forwards"),
+        (CandidateKind.REFLEXIVE, "Each NAT lets in what answers"),
+        (CandidateKind.HOST, "bob can be reached at this address"),
+        (CandidateKind.DOUBTFUL, "bob answered at this address"),
+        (CandidateKind.SEEN, "which it did not name"),
+        (None, "which it did not name"),
+    ],
+)
+def test_a_direct_path_needs_no_advice(kind: CandidateKind | None, why: str) -> None:
+    one = told(direct(kind))
+    assert one.summary == "Packets to bob go directly to 192.168.1.2:51999, since 5m."
+    assert why in one.why[0]
+    assert one.candidates[0] == "192.168.1.2:51999, one of its own addresses: in use"
+    assert one.advice == ()
+
+
+def test_both_ends_and_each_candidate_are_told() -> None:
+    mapped = tried(Endpoint.parse("198.51.100.2:5"), CandidateKind.MAPPED)
+    one = told(by_relay(*SILENT, mapped), EASY, HARD)
+    assert one.ends == (
+        "this machine is behind an easy NAT, which uses one port for all destinations; relays hear it from "
+        "198.51.100.1:40001",
+        "bob is behind a hard NAT, which uses a new port for each destination; relays hear it from "
+        "198.51.100.2:40002; its router forwards 198.51.100.2:5 to it",
+    )
+    assert one.candidates[1] == (
+        "198.51.100.2:40002, from where relays hear it: tried 4 times, last 9s ago: nothing came back"
+    )
+    assert (one.nat, one.peer_nat, one.path.kind) == (EASY, HARD, PathKind.RELAY)
+    assert one.summary == "Packets to bob go by the relay server, since 2m."
+
+
+def test_two_hard_nats() -> None:
+    one = told(by_relay(), HARD, HARD)
+    assert "Both ends are behind hard NATs, which use a new port for each destination" in one.why[0]
+    assert "forward UDP port 51821 (here) or 51999 (there)" in one.advice[0]
+    assert "port mapping" in one.advice[0]
+    assert "IPv6" in one.advice[1]
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "why", "advice"),
+    [
+        (HARD, EASY, "The NAT of this machine is hard", "On this machine, forward UDP port 51821"),
+        (EASY, HARD, "The NAT of bob is hard", "On bob, forward UDP port 51999"),
+        (PUBLIC, HARD, "This machine has a public address", "Open UDP port 51821 in the firewall of this machine"),
+        (EASY, PUBLIC, "bob has a public address", "Open UDP port 51999 in the firewall of bob"),
+        (
+            EASY,
+            EASY,
+            "Both NATs are easy, so it should work",
+            "Open UDP port 51999 in the firewall of bob, or 51821 here",
+        ),
+        (UNKNOWN, EASY, "None of the addresses", "Open UDP port 51999"),
+        (BLOCKED, EASY, "No UDP gets out of this machine's network", "Let UDP out of this machine's network"),
+        (EASY, BLOCKED, "No UDP gets out of the network of bob", "Let UDP out of the network of bob"),
+    ],
+)
+def test_pairs_of_nats_between_which_nothing_arrives(own: NatClass, other: NatClass, why: str, advice: str) -> None:
+    one = told(by_relay(), own, other)
+    assert why in one.why[0]
+    assert advice in one.advice[0]
+
+
+def test_a_machine_that_no_relay_hears_by_udp_is_blocked_too() -> None:
+    one = told(by_relay(), UNKNOWN, EASY, udp=UdpState.BLOCKED)
+    assert one.nat is BLOCKED
+    assert "WebSocket" in one.why[0]
+
+
+def test_two_machines_behind_one_nat() -> None:
+    one = told(by_relay(), EASY, EASY, nat=NatStatus(kind=EASY, reflexive=(Endpoint(REFLEXIVE.address, 7),)))
+    assert "behind the same NAT (198.51.100.2)" in one.why[0]
+    assert "client isolation" in one.advice[0]
+
+
+def test_a_path_that_broke() -> None:
+    broke = tried(REFLEXIVE, CandidateKind.REFLEXIVE, last_heard=NOW - 90, outcome=Outcome.SILENT)
+    before = tried(HOST, CandidateKind.HOST, last_heard=NOW - 900)
+    one = told(by_relay(broke, before, next_probe=NOW + 30))
+    assert one.why[0] == (
+        "There was a direct path by 198.51.100.2:40002, from where nothing was heard any more: the last 1m ago."
+    )
+    assert one.why[1] == "Direct addresses are tried again in 30s."
+
+
+def test_addresses_that_are_still_being_tried() -> None:
+    waiting = tried(REFLEXIVE, CandidateKind.REFLEXIVE, outcome=Outcome.WAITING, times=1)
+    one = told(by_relay(waiting))
+    assert one.why == ("The addresses of bob are just being tried.",)
+    assert one.advice == ()
+
+
+def test_a_peer_that_names_no_address() -> None:
+    nowhere = msgspec.structs.replace(BY_RELAY, trials=(), since=None)
+    one = told(nowhere, listen_port=0)
+    assert one.summary == "Packets to bob go by the relay server."
+    assert one.why == ("bob names no address at which it could be called directly.",)
+    assert one.advice == ()
+
+
+def test_a_usual_port_is_named_where_none_is_known() -> None:
+    one = told(by_relay(SILENT[1]), HARD, HARD, listen_port=0)
+    assert "51820 (here) or 51820 (there)" in one.advice[0]
+
+
+@pytest.mark.parametrize(
+    ("handshake", "why"),
+    [
+        (0.0, "The server does not hear it, and this machine never had a tunnel to it."),
+        (NOW - 7200, "The server does not hear it, and its tunnel was last renewed 2h ago."),
+    ],
+)
+def test_a_peer_that_is_offline(handshake: float, why: str) -> None:
+    one = told(NO_PATH, online=False, handshake=handshake)
+    assert one.summary == "bob is offline."
+    assert one.why == (why,)
+    assert "See whether vpn-client runs on bob" in one.advice[0]
+
+
+def test_a_peer_whose_tunnel_lives_though_the_server_does_not_hear_it() -> None:
+    one = told(by_relay(), online=False)
+    assert "The server does not hear bob, but its tunnel lives." in one.why
+
+
+def test_a_mesh_without_a_relay() -> None:
+    one = told(msgspec.structs.replace(NO_PATH, trials=SILENT), relays=())
+    assert one.summary == "There is no path to bob now."
+    assert one.why[0] == "The mesh has no relay, so packets can go directly only."
+    assert "firewall" in one.advice[0]
+
+
+@pytest.mark.parametrize(("addresses", "at"), [(RELAY.addresses, "203.0.113.1:8080"), ((), "at the server")])
+def test_no_relay_is_reached(addresses: tuple[Endpoint, ...], at: str) -> None:
+    gone = msgspec.structs.replace(RELAY, reachable=False, addresses=addresses)
+    one = told(msgspec.structs.replace(NO_PATH, trials=SILENT), relays=(gone,))
+    assert one.why[0] == "This machine reaches no relay (server), so packets can go directly only."
+    assert one.advice[0] == f"Let UDP out to the relays ({at}), and see: vpn-client netcheck"
+
+
+def test_a_peer_that_does_not_answer_by_a_relay_that_works() -> None:
+    one = told(msgspec.structs.replace(NO_PATH, trials=SILENT))
+    assert "bob does not answer by it" in one.why[0]
+
+
+def test_before_the_mesh_is_up() -> None:
+    assert told(NO_PATH, state=State.JOINING).why[0] == "The mesh is not up here."
+
+
+def test_without_an_agent() -> None:
+    one = told(NO_PATH, state=State.STOPPED)
+    assert "No agent runs here" in one.why[-1]
+    assert one.advice == ("Start the agent here: vpn-client up",)
+
+
+def test_the_server_is_unreachable() -> None:
+    away = ServerStatus(address="http://x", since=NOW - 60)
+    assert "The server does not answer since 1m" in told(by_relay(), server=away).why[1]
+    unasked = ServerStatus(address="http://x")
+    assert len(told(by_relay(), server=unasked).why) == 1
