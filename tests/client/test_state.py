@@ -117,7 +117,7 @@ def test_a_file_that_may_not_be_read_or_is_endless_is_no_corrupt_one(
     folder: StateFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.save(FULL)
-    monkeypatch.setattr("wireguard_mesh.client.state.MAX_FILE", 10)
+    monkeypatch.setattr("wireguard_mesh.client.files.MAX_FILE", 10)
     with pytest.raises(Unavailable, match="longer than"):
         folder.load()
     folder.path.unlink()

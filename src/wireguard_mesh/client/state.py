@@ -5,19 +5,18 @@ Files are replaced whole and at once, readable for their owner only. What cannot
 
 from __future__ import annotations
 
-import contextlib
-import os
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from wireguard_mesh.client import files
 from wireguard_mesh.core import netmap
 from wireguard_mesh.core.exit_nodes import ExitPolicy
 from wireguard_mesh.core.wanted import DEFAULT_LISTEN_PORT
 from wireguard_mesh.model.endpoints import MAX_PORT, Address
-from wireguard_mesh.model.errors import Conflict, InvalidValue, MeshError, Unavailable
+from wireguard_mesh.model.errors import Conflict, InvalidValue, MeshError
 from wireguard_mesh.model.keys import PrivateKey, PublicKey
 from wireguard_mesh.model.names import InterfaceName, parse_hostname, parse_interface_name
 from wireguard_mesh.model.peers import NetworkMap
@@ -27,9 +26,6 @@ from wireguard_mesh.protocol.codec import Decoder, encode, encode_readable
 
 FILE: Final = "client.json"
 MAP_FILE: Final = "map.json"
-MAX_FILE: Final = 64 * 1024 * 1024  # bytes; a map has some 300 for each peer
-_FILE_MODE: Final = 0o600
-_FOLDER_MODE: Final = 0o700
 DEFAULT_INTERFACE: Final = InterfaceName("wg0")
 
 
@@ -103,14 +99,11 @@ class StateFolder:
 
     def make(self) -> None:
         """Make the folder, for its owner only. Raises `Unavailable`."""
-        try:
-            self.folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unwritable(self.folder, error) from None
+        files.make_folder(self.folder)
 
     def load(self) -> ClientState | None:
         """The identity, or None if there is none yet. Raises `Conflict` for one that cannot be read."""
-        data = self._read(self.path)
+        data = files.read(self.path)
         if data is None:
             return None
         try:
@@ -123,12 +116,12 @@ class StateFolder:
 
     def save(self, state: ClientState) -> None:
         """Replace the identity's file. Raises `Unavailable` if the disk does not let us."""
-        self._write(self.path, encode_readable(_to_file(state)).encode())
+        files.replace(self.path, encode_readable(_to_file(state)).encode())
 
     def load_map(self, public_key: PublicKey, server_key: PublicKey | None) -> NetworkMap | None:
         """The last map, if there is one of this peer and this server that can be read."""
         try:
-            data = self._read(self.map_path)
+            data = files.read(self.map_path)
             kept = _map_file.decode(data) if data is not None else None
             if kept is None or kept.public_key != public_key or kept.server_public_key != server_key:
                 return None
@@ -139,17 +132,17 @@ class StateFolder:
     def save_map(self, network_map: NetworkMap, public_key: PublicKey, server_key: PublicKey) -> None:
         """Replace the last map. Raises `Unavailable` if the disk does not let us."""
         kept = _MapFile(public_key=public_key, server_public_key=server_key, map=netmap.whole(network_map))
-        self._write(self.map_path, encode(kept))
+        files.replace(self.map_path, encode(kept))
 
     def keep_aside(self, why: str, wall: float) -> Path:
         """Keep a copy of the identity's file, whatever is in it, under another name. Returns that."""
-        data = self._read(self.path) or b""
+        data = files.read(self.path) or b""
         aside = self.path.with_name(f"{self.path.name}.{why}-{int(wall)}")
         number = 0
         while aside.exists():
             number += 1
             aside = self.path.with_name(f"{self.path.name}.{why}-{int(wall)}-{number}")
-        self._write(aside, data)
+        files.replace(aside, data)
         return aside
 
     def forget_place(self, state: ClientState) -> ClientState:
@@ -161,41 +154,7 @@ class StateFolder:
 
     def forget_map(self) -> None:
         """Take the last map away. Raises `Unavailable` if the disk does not let us."""
-        try:
-            self.map_path.unlink(missing_ok=True)
-        except OSError as error:
-            raise _unwritable(self.map_path, error) from None
-
-    def _read(self, path: Path) -> bytes | None:
-        try:
-            with path.open("rb") as file:
-                data = file.read(MAX_FILE + 1)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise Unavailable(f"{path} cannot be read ({error.strerror})") from None
-        if len(data) > MAX_FILE:
-            raise Unavailable(f"{path} is longer than {MAX_FILE} bytes")
-        return data
-
-    def _write(self, path: Path, data: bytes) -> None:
-        self.make()
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _FILE_MODE)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise _unwritable(path, error) from None
-
-
-def _unwritable(path: Path, error: OSError) -> Unavailable:
-    return Unavailable(f"{path} cannot be written ({error.strerror})", "make room or set its permissions")
+        files.remove(self.map_path)
 
 
 def _to_file(state: ClientState) -> _File:

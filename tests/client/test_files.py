@@ -1,0 +1,48 @@
+"""Files that are for their owner only, and replaced whole."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from wireguard_mesh.client import files
+from wireguard_mesh.model.errors import Unavailable
+
+
+def test_what_is_written_is_read_again_by_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "file"
+    files.replace(path, b"one")
+    files.replace(path, b"two")
+    assert files.read(path) == b"two"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert os.listdir(path.parent) == ["file"]
+
+
+def test_what_is_not_there_is_none_and_may_be_removed(tmp_path: Path) -> None:
+    assert files.read(tmp_path / "none") is None
+    files.remove(tmp_path / "none")
+
+
+def test_a_file_that_is_too_long_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_FILE", 10)
+    (tmp_path / "long").write_bytes(bytes(11))
+    with pytest.raises(Unavailable, match="longer than 10 bytes"):
+        files.read(tmp_path / "long")
+
+
+def test_what_the_disk_does_not_let_us_do_is_said(tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_bytes(b"")
+    with pytest.raises(Unavailable, match="cannot be written"):
+        files.replace(taken / "file", b"")
+    (tmp_path / "folder" / "below").mkdir(parents=True)
+    for attempt in (lambda: files.replace(tmp_path / "folder", b""), lambda: files.remove(tmp_path / "folder")):
+        with pytest.raises(Unavailable, match="folder cannot be written"):
+            attempt()
+    assert sorted(os.listdir(tmp_path)) == ["folder", "taken"]
+    with pytest.raises(Unavailable, match="cannot be read"):
+        files.read(tmp_path / "folder")
