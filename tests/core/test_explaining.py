@@ -7,6 +7,7 @@ import pytest
 
 from tests.samples import peer, public_key
 from wireguard_mesh.core.explaining import explain
+from wireguard_mesh.core.path_words import NAT
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.names import Hostname, InterfaceName
 from wireguard_mesh.model.paths import CandidateKind, Outcome, PathKind, PathReport, Trial
@@ -94,10 +95,8 @@ def test_both_ends_and_each_candidate_are_told() -> None:
     mapped = tried(Endpoint.parse("198.51.100.2:5"), CandidateKind.MAPPED)
     one = told(by_relay(*SILENT, mapped), EASY, HARD)
     assert one.ends == (
-        "this machine is behind an easy NAT, which uses one port for all destinations; relays hear it from "
-        "198.51.100.1:40001",
-        "bob is behind a hard NAT, which uses a new port for each destination; relays hear it from "
-        "198.51.100.2:40002; its router forwards 198.51.100.2:5 to it",
+        f"this machine {NAT[EASY]}; relays hear it from 198.51.100.1:40001",
+        f"bob {NAT[HARD]}; relays hear it from 198.51.100.2:40002; its router forwards 198.51.100.2:5 to it",
     )
     assert one.candidates[1] == (
         "198.51.100.2:40002, from where relays hear it: tried 4 times, last 9s ago: nothing came back"
