@@ -1,0 +1,181 @@
+"""The routes of a relay: made by handshakes, gone when WireGuard's sessions are.
+
+A responder answers to the index that the initiation named; each side sends transport messages to the index that the
+other chose. So an initiation and its response say all that there is to know, in clear:
+
+    initiation  A → B  sender a               B may answer to a, and that goes to A
+    response    B → A  sender b, receiver a   transport to a goes from B to A, to b from A to B
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+
+from wireguard_mesh.core.forwarding_peers import ForwardedPeer, HalfOpen, Pair, Route, Traffic
+from wireguard_mesh.core.instant import Instant
+from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.protocol.wireguard import MessageType
+
+REJECT_AFTER_TIME: Final = 180.0  # seconds; WireGuard paper, section 6.1: no session is used for longer
+RESPONSE_TIME: Final = 10.0  # seconds; twice Rekey-Timeout: who waited that long has sent another initiation
+MAX_ROUTES: Final = 1 << 17  # some 60 MB with their pairs
+_INDEX_SHIFT: Final = 32
+
+
+class SavedRoute(msgspec.Struct, frozen=True, array_like=True):
+    """A route as the journal keeps it. `created`: when its handshake was, in Unix seconds."""
+
+    source: PublicKey
+    destination: PublicKey
+    index: int
+    created: float
+
+
+def head_of(index: int) -> int:
+    """The first eight bytes of a transport message to this index, as one number (little endian)."""
+    return MessageType.TRANSPORT | index << _INDEX_SHIFT
+
+
+class RouteTable:
+    """All routes, bounded; the oldest give way."""
+
+    def __init__(self, max_routes: int = MAX_ROUTES) -> None:
+        self._max = max_routes
+        # In order of their ends, since each kind lives for as long. What is no longer what it was is passed over.
+        self._established: deque[tuple[float, ForwardedPeer, int, Route]] = deque()
+        self._half_open: deque[tuple[float, ForwardedPeer, int, HalfOpen]] = deque()
+        # In order of their last handshakes. As many as routes, so that no pair is forgotten whose route lives.
+        self._pairs: OrderedDict[Pair, None] = OrderedDict()
+        self._unsaved: deque[SavedRoute] = deque(maxlen=max_routes)
+        self.retired_packets = 0
+        self.retired_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._established)
+
+    def expect(self, responder: ForwardedPeer, index: int, initiator: ForwardedPeer, now: float) -> bool:
+        """A response to `index` may come. False: somebody else awaits one to the same index."""
+        standing = responder.replies.get(index)
+        if standing is not None and standing.initiator is not initiator and standing.expires > now:
+            return False
+        half_open = HalfOpen(initiator, now + RESPONSE_TIME)
+        responder.replies[index] = half_open
+        self._half_open.append((half_open.expires, responder, index, half_open))
+        if len(self._half_open) > self._max:
+            self._close_oldest()
+        return True
+
+    def establish(self, initiator: ForwardedPeer, responder: ForwardedPeer, a: int, b: int, now: Instant) -> bool:
+        """The response came: `a` is the initiator's index, `b` the responder's. False: one of them is in use."""
+        time = now.monotonic
+        if not (_is_free(responder, a, initiator, time) and _is_free(initiator, b, responder, time)):
+            return False
+        for source, destination, index in ((initiator, responder, b), (responder, initiator, a)):
+            self._add(source, destination, index, now, REJECT_AFTER_TIME)
+            self._unsaved.append(SavedRoute(source.key, destination.key, index, now.wall))
+        return True
+
+    def restore(self, source: ForwardedPeer, destination: ForwardedPeer, saved: SavedRoute, now: Instant) -> None:
+        """Go on with a route out of the journal, unless it is too old. To be called in the order of their handshakes.
+
+        A clock that was set back in the meantime makes no route live longer than a new one.
+        """
+        age = max(0.0, now.wall - saved.created)
+        if age < REJECT_AFTER_TIME and _is_free(source, saved.index, destination, now.monotonic):
+            self._add(source, destination, saved.index, now, REJECT_AFTER_TIME - age)
+
+    def unsaved(self) -> list[SavedRoute]:
+        """What was established since this was asked last."""
+        routes = list(self._unsaved)
+        self._unsaved.clear()
+        return routes
+
+    def saved(self, now: Instant) -> list[SavedRoute]:
+        """All that live, oldest first."""
+        return [
+            SavedRoute(peer.key, route.pair.destination.key, head >> _INDEX_SHIFT, route.created)
+            for _, peer, head, route in self._established
+            if route.expires > now.monotonic and peer.transport.get(head) is route
+        ]
+
+    def expire(self, now: float) -> None:
+        """Forget what has ended; costs as much as that is."""
+        while self._established and self._established[0][0] <= now:
+            self._drop_oldest()
+        while self._half_open and self._half_open[0][0] <= now:
+            self._close_oldest()
+
+    def end_forbidden(self, permits: Callable[[PublicKey, PublicKey], bool]) -> None:
+        """End the routes of pairs that may no longer; looks at all of them."""
+        for _, peer, _, route in self._established:
+            if not permits(peer.key, route.pair.destination.key):
+                route.expires = 0.0
+
+    def forget(self, peer: ForwardedPeer) -> None:
+        """A peer is gone; its routes lead nowhere, and end when their time comes."""
+        for partner, pair in peer.partners.items():
+            self._retire(pair)
+            back = partner.partners.pop(peer, None)
+            if back is not None:
+                self._retire(back)
+        peer.partners.clear()
+        peer.transport.clear()
+        peer.replies.clear()
+
+    def traffic(self) -> Iterator[Traffic]:
+        """What each pair that is known now has sent."""
+        for pair in self._pairs:
+            yield Traffic(pair.source.key, pair.destination.key, pair.packets, pair.bytes)
+
+    def totals(self) -> tuple[int, int]:
+        """Packets and bytes of all pairs that there ever were."""
+        packets = self.retired_packets + sum(pair.packets for pair in self._pairs)
+        return packets, self.retired_bytes + sum(pair.bytes for pair in self._pairs)
+
+    def _add(
+        self, source: ForwardedPeer, destination: ForwardedPeer, index: int, now: Instant, lifetime: float
+    ) -> None:
+        pair = source.partners.pop(destination, None) or Pair(source, destination)
+        source.partners[destination] = pair  # the latest last
+        self._pairs[pair] = None
+        self._pairs.move_to_end(pair)
+        expires = now.monotonic + lifetime
+        route = Route(pair, now.wall + lifetime - REJECT_AFTER_TIME, expires)
+        head = head_of(index)
+        source.transport[head] = route
+        self._established.append((expires, source, head, route))
+        if len(self._established) > self._max:
+            self._drop_oldest()
+        if len(self._pairs) > self._max:
+            oldest, _ = self._pairs.popitem(last=False)
+            oldest.source.partners.pop(oldest.destination, None)
+            self._count_retired(oldest)
+
+    def _drop_oldest(self) -> None:
+        _, peer, head, route = self._established.popleft()
+        if peer.transport.get(head) is route:
+            del peer.transport[head]
+
+    def _close_oldest(self) -> None:
+        _, peer, index, half_open = self._half_open.popleft()
+        if peer.replies.get(index) is half_open:
+            del peer.replies[index]
+
+    def _retire(self, pair: Pair) -> None:
+        self._pairs.pop(pair, None)
+        self._count_retired(pair)
+
+    def _count_retired(self, pair: Pair) -> None:
+        self.retired_packets += pair.packets
+        self.retired_bytes += pair.bytes
+        pair.source.retired_packets += pair.packets
+        pair.source.retired_bytes += pair.bytes
+
+
+def _is_free(source: ForwardedPeer, index: int, destination: ForwardedPeer, now: float) -> bool:
+    standing = source.transport.get(head_of(index))
+    return standing is None or standing.pair.destination is destination or standing.expires <= now
