@@ -93,7 +93,10 @@ class Follower:
                 server = self._control.http.dialer.server
                 raise Unusable(f"the map that {server} sent cannot be used ({error.message})") from None
             since = update.version
-            log.debug("stage=update kind=%s version=%s peers=%d", update.kind, since, len(update.upsert))
+            if log.isEnabledFor(logging.DEBUG):
+                reflexive = sum(bool(peer.reflexive) for peer in update.upsert)
+                details = update.kind, since, len(update.upsert), reflexive
+                log.debug("stage=update kind=%s version=%s peers=%d reflexive=%d", *details)
         self._on_map()
 
     def head_is(self, version: MapVersion) -> None:
