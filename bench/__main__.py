@@ -6,7 +6,7 @@ import sys
 from bench.report import Figure, json_lines, table
 
 NAMES = ("join", "survival", "registrations", "requests", "resources", "throughput", "exit_node")
-ON_REQUEST = ("live_map", "many_servers", "newcomer")  # longer ones
+ON_REQUEST = ("blocked", "live_map", "many_servers", "newcomer", "paths", "upgrade")  # longer ones
 
 
 def main() -> None:

@@ -1,0 +1,98 @@
+"""From the relay to a direct path: how long it takes, and what a flow loses by it.
+
+A machine joins while another sends to it, or it sends to the other: 20 Mbit/s, which begins on the relay. Both ends'
+debug logs say when they were told an address at which a relay hears the other; from the later of the two it is counted
+until both say that the path is direct. Between two hard NATs every probe fails: there the flow runs for a minute. What
+a flow loses without any probe, between two public machines that are direct, is measured beside it.
+"""
+
+import re
+import time
+from typing import Final
+
+from bench.flow import Flow
+from bench.numbered import Received
+from bench.report import Figure, median
+from lab import Lab
+from lab.mesh import Client
+from lab.wide_mesh import WideMesh, path, wait_for_path
+from wireguard_mesh.model.paths import PathKind
+
+ROUNDS: Final = 20
+MEGABITS: Final = 20.0
+AFTER_SECONDS: Final = 2.0  # for so long the flow goes on when the path is direct
+FAILING_SECONDS: Final = 60.0
+_DETAILED: Final = ("-log-level", "debug")
+_TOLD: Final = re.compile(r"^(\d+\.\d+) .*stage=update .*reflexive=[1-9]", re.MULTILINE)
+_FIRST, _SECOND = "10.100.0.1", "10.100.0.2"
+
+
+def measure() -> list[Figure]:
+    """Rounds in which the newcomer receives and in which it sends, in turn."""
+    rounds = [_upgrade(is_newcomer_sending=bool(number % 2)) for number in range(ROUNDS)]
+    seconds = [1000 * taken for taken, _flow in rounds]
+    lost = [flow.lost for _taken, flow in rounds]
+    sent = sum(flow.sent for _taken, flow in rounds)
+    failing, plain = _failing(), _plain()
+    return [
+        median("upgrade: from both candidates known to direct", seconds, "ms", aim="< 200"),
+        Figure(name="upgrade: the worst", value=max(seconds), unit="ms", note=f"of {ROUNDS}"),
+        Figure(
+            name=f"upgrade: packets lost of a {MEGABITS:.0f} Mbit/s flow, in all rounds",
+            value=sum(lost),
+            unit="packets",
+            aim="0",
+            note=f"of {sent}; in {sum(bool(number) for number in lost)} of {ROUNDS} rounds, at most {max(lost)}",
+        ),
+        _loss("loss while every probe fails", failing, aim="< 0.1"),
+        _loss("loss without any probe", plain),
+    ]
+
+
+def _loss(name: str, flow: Received, aim: str = "") -> Figure:
+    note = f"{flow.lost} of {flow.sent}, in {len(flow.gaps)} gaps, {flow.late} late"
+    return Figure(name=f"upgrade: {name}, {FAILING_SECONDS:.0f} s", value=flow.percent, unit="%", aim=aim, note=note)
+
+
+def _upgrade(*, is_newcomer_sending: bool) -> tuple[float, Received]:
+    """Seconds until direct, and what became of the flow."""
+    with Lab("bench-upgrade") as lab:
+        mesh = WideMesh(lab)
+        one = mesh.join("one", "easy", *_DETAILED)
+        host = mesh.places.host("other", "easy")
+        ends = (host, one.host, _FIRST) if is_newcomer_sending else (one.host, host, _SECOND)
+        flow = Flow(*ends, MEGABITS)
+        other = Client(host, mesh.server, *_DETAILED)
+        other.addresses()
+        since = [wait_for_path(*pair, PathKind.DIRECT).since or 0.0 for pair in ((one, other), (other, one))]
+        time.sleep(AFTER_SECONDS)
+        return max(since) - max(_told(client) for client in (one, other)), flow.stop()
+
+
+def _told(client: Client) -> float:
+    """When it first heard at which address a relay sees the other, in Unix seconds."""
+    return float(client.process.wait_for(_TOLD.pattern)[1])
+
+
+def _failing() -> Received:
+    with Lab("bench-upgrade") as lab:
+        mesh = WideMesh(lab)
+        one, other = mesh.join("one", "hard"), mesh.join("other", "hard")
+        wait_for_path(one, other, PathKind.RELAY)
+        flow = Flow(one.host, other.host, other.ipv4, MEGABITS)
+        time.sleep(FAILING_SECONDS)
+        found = flow.stop()
+        wait_for_path(one, other, PathKind.RELAY, timeout=0)
+        return found
+
+
+def _plain() -> Received:
+    with Lab("bench-upgrade") as lab:
+        mesh = WideMesh(lab)
+        one, other = mesh.join("one", "public"), mesh.join("other", "public")
+        wait_for_path(one, other, PathKind.DIRECT)
+        flow = Flow(one.host, other.host, other.ipv4, MEGABITS)
+        time.sleep(FAILING_SECONDS)
+        found = flow.stop()
+        assert path(one, other).kind is PathKind.DIRECT
+        return found
