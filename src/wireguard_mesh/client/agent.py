@@ -22,6 +22,7 @@ from wireguard_mesh.client.local_server import LocalServer
 from wireguard_mesh.client.membership import Machine, Membership
 from wireguard_mesh.client.options import AgentOptions
 from wireguard_mesh.client.parts import Parts
+from wireguard_mesh.client.proxy import from_environment
 from wireguard_mesh.client.requests import Requests
 from wireguard_mesh.core.engine import Engine
 from wireguard_mesh.core.wanted import ETHERNET_MTU, FWMARK
@@ -47,7 +48,8 @@ class Agent:
         self._clock = clock
         self._directory = options.directory
         self._end = asyncio.Event()
-        self._http = HttpClient(Dialer(state.server, mark=FWMARK, remembered=state.server_ips))
+        proxy = from_environment(state.server)
+        self._http = HttpClient(Dialer(state.server, mark=FWMARK, remembered=state.server_ips, proxy=proxy))
         engine = Engine(options_of.settings(state, flags))
         disk = Keeper(options.folder, state, clock)
         self._me: Peer | None = None

@@ -1,4 +1,5 @@
-"""TCP connections to the server: outside of the tunnel, and also when the name service does not answer."""
+"""TCP connections to the server: outside of the tunnel, through a proxy if need be, and also when the name service does
+not answer."""
 
 from __future__ import annotations
 
@@ -12,12 +13,15 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Final
 
+from wireguard_mesh.client.proxy import tunnel
+from wireguard_mesh.core.proxies import Proxy
 from wireguard_mesh.model.endpoints import Address
 from wireguard_mesh.model.errors import Unavailable
 from wireguard_mesh.model.servers import ServerAddress
 
 RESOLVE_TIMEOUT: Final = 5.0  # seconds; the usual resolver's own timeout for one attempt
 CONNECT_TIMEOUT: Final = 5.0  # seconds for each address
+PROXY_TIMEOUT: Final = 10.0  # seconds for a proxy to reach the server, and for TLS with that
 MAX_ADDRESSES: Final = 8  # tried of those that a name has
 MAX_REMEMBERED: Final = 4
 
@@ -27,47 +31,79 @@ class Unreachable(Unavailable):
 
 
 class Dialer:
-    """Connects to one server. `remembered` are addresses at which it was reached before, the last one first.
+    """Connects to one server. `remembered` are addresses at which it was reached before, the last one first; through a
+    `proxy` those that its name has here, if it has any.
 
     `mark` is put on the packets (`SO_MARK`), so that policy routing keeps them out of an exit node's tunnel; without
     the privilege they go unmarked.
     """
 
-    def __init__(self, server: ServerAddress, *, mark: int = 0, remembered: Sequence[Address] = ()) -> None:
+    def __init__(
+        self, server: ServerAddress, *, mark: int = 0, remembered: Sequence[Address] = (), proxy: Proxy | None = None
+    ) -> None:
         self.server = server
         self.remembered = tuple(remembered)
         self._mark = mark
+        self._proxy = proxy
+        self._lookup: asyncio.Task[None] | None = None
         self._tls = ssl.create_default_context() if server.secure else None
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection, TLS included. Raises `Unreachable`."""
+        if self._proxy is not None:
+            return await self._connect_through(self._proxy)
         failures: list[str] = []
         for address in await self._addresses():
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
-                    connection = await self._connect_to(address)
-            except TimeoutError:
-                failures.append(f"{address} did not answer within {CONNECT_TIMEOUT:.0f} s")
-            except ssl.SSLCertVerificationError as error:
-                failures.append(f"the certificate of {self.server.host} is not trusted ({error.verify_message})")
-            except OSError as error:
-                failures.append(f"{address}: {reason(error)}")
+                    connection = await self._secured(await self._connect_to(address, self.server.port))
+            except OSError as error:  # a timeout is one too
+                failures.append(self._failure(str(address), error))
             else:
                 kept = (address, *(other for other in self.remembered if other != address))
                 self.remembered = kept[:MAX_REMEMBERED]
                 return connection
         raise Unreachable(f"the server {self.server} cannot be reached ({'; '.join(failures)})")
 
-    async def _connect_to(self, address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connect_through(self, proxy: Proxy) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        self._look_up()
+        failures: list[str] = []
+        for address in await _addresses_of(proxy.host, proxy.port, "check the variable that names the proxy"):
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    connection = await self._connect_to(address, proxy.port)
+                async with asyncio.timeout(PROXY_TIMEOUT):
+                    return await self._secured(connection, through=proxy)
+            except OSError as error:
+                failures.append(self._failure(f"the proxy {proxy}", error))
+        raise Unreachable(f"the server {self.server} cannot be reached ({'; '.join(failures)})")
+
+    def _failure(self, who: str, error: OSError) -> str:
+        if isinstance(error, TimeoutError):
+            return f"{who} did not answer in time"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"the certificate of {self.server.host} is not trusted ({error.verify_message})"
+        return f"{who}: {reason(error)}"
+
+    async def _connect_to(self, address: Address, port: int) -> socket.socket:
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         connection = socket.socket(family, socket.SOCK_STREAM)
         try:
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._mark:
-                with contextlib.suppress(PermissionError):
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
-            await asyncio.get_running_loop().sock_connect(connection, (str(address), self.server.port))
+            put_mark(connection, self._mark)
+            await asyncio.get_running_loop().sock_connect(connection, (str(address), port))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _secured(
+        self, connection: socket.socket, *, through: Proxy | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        try:
+            if through is not None:
+                await tunnel(connection, through, self.server)
             name = self.server.host if self._tls else None
             return await asyncio.open_connection(sock=connection, ssl=self._tls, server_hostname=name)
         except BaseException:
@@ -75,18 +111,42 @@ class Dialer:
             raise
 
     async def _addresses(self) -> tuple[Address, ...]:
-        with contextlib.suppress(ValueError):
-            return (ip_address(self.server.host),)
         try:
-            async with asyncio.timeout(RESOLVE_TIMEOUT):
-                found = await _resolve(self.server.host, self.server.port)
-        except OSError as error:  # a timeout is one too
+            found = await _addresses_of(self.server.host, self.server.port, "check -server")
+        except Unreachable:
             if self.remembered:
                 return self.remembered
-            reason = error.strerror or "no answer"
-            raise Unreachable(f"the name {self.server.host} has no address ({reason})", "check -server") from None
+            raise
         # Those that served before come first: they are known to work from here.
         return tuple(sorted(found, key=lambda address: address not in self.remembered))[:MAX_ADDRESSES]
+
+    def _look_up(self) -> None:
+        """Learn beside all else where the server is: UDP may reach it without the proxy."""
+        if self._lookup is None or self._lookup.done():
+            self._lookup = asyncio.create_task(self._remember_name())
+
+    async def _remember_name(self) -> None:
+        with contextlib.suppress(Unreachable):
+            self.remembered = (await self._addresses())[:MAX_REMEMBERED]
+
+
+def put_mark(connection: socket.socket, mark: int) -> None:
+    """Mark a socket's packets, if that is asked for and allowed."""
+    if mark:
+        with contextlib.suppress(PermissionError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+
+
+async def _addresses_of(host: str, port: int, hint: str) -> Sequence[Address]:
+    """Where a host is. Raises `Unreachable` with that hint."""
+    with contextlib.suppress(ValueError):
+        return (ip_address(host),)
+    try:
+        async with asyncio.timeout(RESOLVE_TIMEOUT):
+            return await _resolve(host, port)
+    except OSError as error:  # a timeout is one too
+        reason = error.strerror or "no answer"
+        raise Unreachable(f"the name {host} has no address ({reason})", hint) from None
 
 
 def reason(error: OSError) -> str:

@@ -19,6 +19,7 @@ from wireguard_mesh.client.dial import Dialer
 from wireguard_mesh.client.http import HttpClient
 from wireguard_mesh.client.identity import Surroundings
 from wireguard_mesh.client.options import AgentOptions
+from wireguard_mesh.client.proxy import from_environment
 from wireguard_mesh.model.errors import NotPermitted
 from wireguard_mesh.model.keys import KEY_LENGTH, PrivateKey, PublicKey
 from wireguard_mesh.model.names import InterfaceName
@@ -44,7 +45,7 @@ def surroundings(ask: Callable[[str], bool] | None) -> Surroundings:
 
 async def _key_of(server: ServerAddress) -> PublicKey:
     nobody = PrivateKey.generate(secrets.token_bytes(KEY_LENGTH))  # the question is not signed
-    http = HttpClient(Dialer(server))
+    http = HttpClient(Dialer(server, proxy=from_environment(server)))
     try:
         return await Control(http, nobody, None, time.time).pin()
     finally:

@@ -10,6 +10,7 @@ from wireguard_mesh.client.device import OpenBackend
 from wireguard_mesh.client.dial import Dialer
 from wireguard_mesh.client.http import HttpClient
 from wireguard_mesh.client.ownership import stands_foreign
+from wireguard_mesh.client.proxy import from_environment
 from wireguard_mesh.client.state import ClientState, StateFolder
 from wireguard_mesh.client.status import peer_statuses
 from wireguard_mesh.core import path_view
@@ -61,7 +62,8 @@ def remove_socket(directory: str, interface: InterfaceName) -> None:
 async def leave(folder: StateFolder, state: ClientState) -> None:
     """Give up this machine's place in the mesh. Raises `MeshError` if the server does not hear it."""
     if state.server is not None and state.peer_id:
-        http = HttpClient(Dialer(state.server, mark=FWMARK, remembered=state.server_ips))
+        proxy = from_environment(state.server)
+        http = HttpClient(Dialer(state.server, mark=FWMARK, remembered=state.server_ips, proxy=proxy))
         try:
             await Control(http, state.private_key, state.server_public_key, time.time).leave()
         except NotRegistered:
