@@ -201,7 +201,7 @@ def _connects(visitor: Host, host: Host, port: int) -> bool:
     """Whether a TCP connection comes about."""
     with host.machine.network(), socket.create_server((str(host.ipv4), port)), visitor.machine.network():
         try:
-            socket.create_connection((str(host.ipv4), port), timeout=_SILENCE * 2).close()
+            socket.create_connection((str(host.ipv4), port), timeout=_TIMEOUT).close()
         except TimeoutError:
             return False
         return True
