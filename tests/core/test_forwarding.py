@@ -79,6 +79,16 @@ def test_a_peer_that_is_not_heard_gets_nothing() -> None:
     assert pairs.forwarder.dropped == {Drop.NOT_HERE: 3}
 
 
+def test_a_source_that_is_left_is_nobodys() -> None:
+    pairs = Pairs()
+    pairs.shake(1, 2, 0xA, 0xB)
+    assert pairs.forwarder.is_at(source(2))
+    pairs.forwarder.vacate(source(2))
+    pairs.forwarder.vacate(source(2))
+    assert not pairs.forwarder.is_at(source(2))
+    assert pairs.one(1, transport(0xB)) is None
+
+
 def test_one_who_is_not_registered_is_nowhere() -> None:
     pairs = Pairs()
     pairs.forwarder.locate(public_key(77), source(77))

@@ -100,6 +100,16 @@ class Forwarder:
             peer.source = source
             self._at[source] = peer
 
+    def is_at(self, source: Source) -> bool:
+        """Whether some peer is there now."""
+        return source in self._at
+
+    def vacate(self, source: Source) -> None:
+        """Nobody is there any more."""
+        peer = self._at.get(source)
+        if peer is not None:
+            self._leave(peer)
+
     def recheck(self) -> None:
         """`permits` may say something else than before: end what it forbids. Looks at all routes."""
         self._routes.end_forbidden(self._permits)
