@@ -70,7 +70,7 @@ def encrypt(key: bytes, counter: int, plaintext: bytes, associated: bytes = b"")
     return ChaCha20Poly1305(key).encrypt(_NONCE.pack(counter), plaintext, associated)
 
 
-def decrypt(key: bytes, counter: int, ciphertext: bytes, associated: bytes = b"") -> bytes:
+def decrypt(key: bytes, counter: int, ciphertext: bytes | bytearray | memoryview, associated: bytes = b"") -> bytes:
     """What `encrypt` was given. Raises `HandshakeRefused` if that is not what it made."""
     try:
         return ChaCha20Poly1305(key).decrypt(_NONCE.pack(counter), ciphertext, associated)

@@ -81,6 +81,12 @@ def response_receiver_index(datagram: Datagram) -> int:
     return int(_NUMBER.unpack_from(datagram, 8)[0])
 
 
+def transport_header(datagram: Datagram) -> tuple[int, int]:
+    """The receiver's index of a transport message, and its counter."""
+    _, receiver, counter = _TRANSPORT_HEADER.unpack_from(datagram)
+    return receiver, counter
+
+
 class Initiation(msgspec.Struct, frozen=True):
     """Section 5.4.2, from initiator to responder. `sender`: the index that the initiator wants to be addressed by."""
 
@@ -152,7 +158,7 @@ class Transport(msgspec.Struct, frozen=True):
     def parse(cls, datagram: Datagram) -> Self:
         """Raises `InvalidValue` if that is no transport message."""
         _expect(datagram, MessageType.TRANSPORT)
-        _, receiver, counter = _TRANSPORT_HEADER.unpack_from(datagram)
+        receiver, counter = transport_header(datagram)
         return cls(receiver, counter, bytes(datagram[TRANSPORT_HEADER_SIZE:]))
 
     def build(self) -> bytes:
