@@ -19,6 +19,11 @@ def vpn_client() -> NoReturn:
     _begin("wireguard_mesh.cli.client")
 
 
+def vpn_relay() -> NoReturn:
+    """`vpn-relay`."""
+    _begin("wireguard_mesh.cli.relay")
+
+
 def _begin(module: str) -> NoReturn:
     try:
         main = import_module(module).main

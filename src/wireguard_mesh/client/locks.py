@@ -30,8 +30,8 @@ def make_directory(directory: Path) -> None:
 class Lock:
     """Holds `path` locked, with our process id in it, until the process ends or `release`."""
 
-    def __init__(self, path: Path, what: str) -> None:
-        """Raises `Conflict` if another process holds it; `what` says to a person what that means."""
+    def __init__(self, path: Path, what: str, hint: str = "stop it first: vpn-client down") -> None:
+        """Raises `Conflict` if another process holds it; `what` says to a person what that means, `hint` what to do."""
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
         except OSError as error:
@@ -41,7 +41,7 @@ class Lock:
         except BlockingIOError:
             holder = os.read(self._descriptor, _LONGEST_ID).decode("ascii", "replace").strip()
             self.release()
-            raise Conflict(f"{what} (process {holder or 'unknown'})", "stop it first: vpn-client down") from None
+            raise Conflict(f"{what} (process {holder or 'unknown'})", hint) from None
         except OSError as error:
             self.release()
             raise Unavailable(f"{path} cannot be locked ({error.strerror})") from None
