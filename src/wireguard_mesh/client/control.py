@@ -82,6 +82,11 @@ class Control:
         """The key that the server is known by."""
         return self._server_key
 
+    @property
+    def clock_offset(self) -> float:
+        """Seconds that the server's clock is ahead of ours, as far as that mattered so far."""
+        return self._offset
+
     async def server_info(self) -> api.ServerInfo:
         """What the server says of itself, unsigned."""
         return await self._call("GET", "/v1/server", None, api.server_info, is_signed=False)

@@ -44,14 +44,14 @@ class Dialer:
         self.server = server
         self.remembered = tuple(remembered)
         self._mark = mark
-        self._proxy = proxy
+        self.proxy = proxy
         self._lookup: asyncio.Task[None] | None = None
         self._tls = ssl.create_default_context() if server.secure else None
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection, TLS included. Raises `Unreachable`."""
-        if self._proxy is not None:
-            return await self._connect_through(self._proxy)
+        if self.proxy is not None:
+            return await self._connect_through(self.proxy)
         failures: list[str] = []
         for address in await self._addresses():
             try:
