@@ -2,7 +2,7 @@
 
 import msgspec
 
-from tests.core.relay_samples import LOCAL, OWN, SERVER, World, at, far
+from tests.core.relay_samples import LOCAL, OWN, SERVER, World, at, far, lan
 from tests.samples import peer
 from wireguard_mesh.core.carriage import LINGER, PATIENCE
 from wireguard_mesh.model.devices import BackendKind, ObservedDevice, ObservedPeer
@@ -210,6 +210,25 @@ def test_a_carrier_stays_with_a_relay_that_stays() -> None:
     world.relays = (OWN, far(1))
     world.follow()
     assert world.choice.relay_at(LOCAL) == OWN_RELAY
+
+
+def test_a_relay_whose_place_is_known_to_a_proxy_only_is_carried() -> None:
+    world = World()
+    world.udp = False
+    world.choice.follow((OWN,), (), [lan()])
+    world.run(4.0)
+    assert way(world) == LOCAL
+
+
+def test_a_relay_whose_place_becomes_known_is_given_time() -> None:
+    world = World(carrier_starts=False)
+    world.choice.follow((OWN,), (), [lan()])
+    world.run(10.0)
+    assert world.choice.wants_carrier(world.instant)
+    world.follow()
+    assert not world.choice.wants_carrier(world.instant)
+    world.run(0.5)
+    assert way(world) == BY_UDP
 
 
 def test_a_session_by_the_carrier_of_a_program_that_ended_is_none() -> None:

@@ -82,7 +82,9 @@ class Carriage:
             self.carrier.returning_since = self.carrier.udp_since = None
 
     def stations_changed(self) -> None:
-        """A carrier to a relay that is gone carries nothing."""
+        """There are other relays, or they are elsewhere: they get their time. A carrier to one that is gone carries
+        nothing."""
+        self.silent_since = None
         carrier = self.carrier
         if carrier is not None:
             station = self.stations.get(carrier.relay)
@@ -129,7 +131,8 @@ class Carriage:
 
     @staticmethod
     def _beginning_of_silence(firsts: Iterable[Vantage], now: Instant) -> float | None:
-        asked = [first for first in firsts if first.is_dead or first.asked_at is not None]
+        # One whose place nobody here knows cannot be asked: a name that only a proxy resolves.
+        asked = [first for first in firsts if first.is_dead or first.asked_at is not None or first.endpoint is None]
         return min((first.missed_at if first.is_dead else now.monotonic for first in asked), default=None)
 
     def _judge_carrier(self, carrier: Carrier, now: Instant) -> None:

@@ -59,7 +59,7 @@ class RelayChoice:
         """The map has these relays; `server`: addresses at which the coordination server is reached, the last one
         first; `local`: what this machine has. To be called when one of them changed; again changes nothing."""
         families = {link.address.version for link in local}
-        before = dict(self._stations)
+        before, places = dict(self._stations), self._places()
         self._stations.clear()
         for relay in relays:
             known = before.get(relay.id)
@@ -68,7 +68,8 @@ class RelayChoice:
                 self._stations[relay.id] = known
             elif relay.vantage_points:
                 self._stations[relay.id] = Station(relay, server, families)
-        self._carriage.stations_changed()
+        if self._places() != places:
+            self._carriage.stations_changed()
         addresses = frozenset(link.address for link in local)
         has_moved = bool(self._local) and addresses != self._local
         self._local = addresses
@@ -129,7 +130,7 @@ class RelayChoice:
                 keepalive=KEEPALIVE,
             )
             for _, _, vantage in self._vantages()
-            if vantage.endpoint is not None
+            if self._carriage.endpoint(vantage) is not None
         }
 
     def resets(self) -> tuple[PublicKey, ...]:
@@ -153,7 +154,7 @@ class RelayChoice:
     def to(self, me: Peer, peer: Peer, now: Instant) -> tuple[RelayId, Endpoint] | None:
         """The relay of the pair, and where it is reached from here; None: no relay works now. Of those that work here,
         it is the one with the least sum of both round trips in the map, which both ends see alike."""
-        working = [(key, way) for key, station in self._stations.items() if (way := self._carriage.way(station, now))]
+        working = list(self.ways(now).items())
         if len(working) <= 1:
             return working[0] if working else None
         mine = {distance.relay: distance.milliseconds for distance in me.distances}
@@ -164,6 +165,10 @@ class RelayChoice:
             return -len(reported), sum(reported), item[0]
 
         return min(working, key=cost)
+
+    def ways(self, now: Instant) -> dict[RelayId, Endpoint]:
+        """The relays that work, and where packets for each are sent."""
+        return {key: way for key, station in self._stations.items() if (way := self._carriage.way(station, now))}
 
     def relay_at(self, endpoint: Endpoint) -> RelayId | None:
         """The relay that forwards what is sent there."""
@@ -227,6 +232,9 @@ class RelayChoice:
         for station in self._stations.values():
             for number, vantage in enumerate(station.vantages):
                 yield station, number, vantage
+
+    def _places(self) -> list[tuple[Vantage, Endpoint | None]]:
+        return [(station.first, station.first.endpoint) for station in self._stations.values()]
 
     def _find(self, relay: RelayId, vantage: int) -> Vantage | None:
         station = self._stations.get(relay)
