@@ -63,12 +63,12 @@ requirements: $(STAMP) ## pin anew: requirements/*.txt from pyproject.toml
 ## Building and installing
 
 .PHONY: build
-build: $(STAMP) ## bin/vpn-server and bin/vpn-client, single files that need only Python
+build: $(STAMP) ## bin/vpn-server, vpn-client and vpn-relay, single files that need only Python
 	@$(PY) scripts/build_single_files.py
 
 .PHONY: install
 install: ## as root: programs to PREFIX/bin, units to UNITDIR (DESTDIR is honoured)
-	@if [ ! -x bin/vpn-server ] || [ ! -x bin/vpn-client ]; then $(MAKE) --no-print-directory build; fi
+	@if ! [ -x bin/vpn-server -a -x bin/vpn-client -a -x bin/vpn-relay ]; then $(MAKE) --no-print-directory build; fi
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' UNITDIR='$(UNITDIR)' packaging/install.sh install
 
 .PHONY: uninstall

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 
 readonly prefix=${PREFIX:-/usr/local} destdir=${DESTDIR:-} unitdir=${UNITDIR:-/etc/systemd/system}
 readonly bindir=$prefix/bin
-readonly programs=(vpn-server vpn-client)
+readonly programs=(vpn-server vpn-client vpn-relay)
 
 fail() {
     echo "install: $*" >&2
@@ -38,6 +38,8 @@ install_all() {
         echo "start the server:  systemctl enable --now vpn-server"
         echo "join a machine:    echo VPN_CLIENT_SERVER=http://SERVER:8080 >/etc/default/vpn-client &&" \
             "systemctl enable --now vpn-client"
+        echo "a relay elsewhere: put VPN_RELAY_SERVER and VPN_RELAY_KEY into /etc/default/vpn-relay (mode 600) &&" \
+            "systemctl enable --now vpn-relay"
     fi
 }
 
@@ -56,7 +58,7 @@ uninstall_all() {
     done
     if systemd_runs; then systemctl daemon-reload; fi
     echo "removed ${programs[*]} and their units"
-    echo "kept: ~/.config/wireguard-mesh, ~/.shiv, /var/lib/wireguard-mesh-server, /etc/default/vpn-*"
+    echo "kept: ~/.config/wireguard-mesh, ~/.shiv, /var/lib/wireguard-mesh-*, /etc/default/vpn-*"
 }
 
 [ -n "$destdir" ] || [ "$(id -u)" -eq 0 ] || fail "run it as root (sudo make ${1:-install}), or set DESTDIR"

@@ -1,6 +1,6 @@
-"""Build bin/vpn-server and bin/vpn-client: single files that need only Python.
+"""Build bin/vpn-server, bin/vpn-client and bin/vpn-relay: single files that need only Python.
 
-    python scripts/build_single_files.py [--into FOLDER] [server] [client]
+    python scripts/build_single_files.py [--into FOLDER] [server] [client] [relay]
 
 Each is a zip archive that Python runs (made by shiv). Extension modules cannot be loaded from inside a zip, so
 on its first start it unpacks itself into ~/.shiv, or $SHIV_ROOT. It carries the extension modules of every
@@ -21,7 +21,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
-PROGRAMS = ("server", "client")
+# Each with the name of its requirements: a relay speaks to the server as a client does, and needs no more.
+PROGRAMS = {"server": "server", "client": "client", "relay": "client"}
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 LAUNCH_CHECK = Path(__file__).with_name("launch_check.py")
 # The earliest time that a zip archive can carry, 1980-01-01, unless the caller names another.
@@ -49,10 +50,15 @@ def pip(*arguments: str | Path) -> None:
     run(sys.executable, "-m", "pip", "--quiet", "--no-input", *arguments)
 
 
+def requirements_of(program: str) -> Path:
+    """What it imports, pinned."""
+    return ROOT / "requirements" / f"{PROGRAMS[program]}.txt"
+
+
 def download_wheels(program: str) -> Path:
     """The pinned wheels of a program for every Python, downloaded when the pins changed."""
-    requirements = ROOT / "requirements" / f"{program}.txt"
-    wheels = BUILD / "wheels" / program
+    requirements = requirements_of(program)
+    wheels = BUILD / "wheels" / PROGRAMS[program]
     stamp = wheels / "complete"
     wanted = hashlib.sha256(requirements.read_bytes() + " ".join(PYTHONS).encode()).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
@@ -98,7 +104,7 @@ def unpack(program: str, wheels: Path, own: Path) -> Path:
         f"--python-version={PYTHONS[0]}",
         f"--target={site}",
         f"--find-links={wheels}",
-        f"--requirement={ROOT / 'requirements' / program}.txt",
+        f"--requirement={requirements_of(program)}",
         *own.glob("*.whl"),
     )
     add_extension_modules(wheels, site)

@@ -1,6 +1,6 @@
 """Say in one line when this Python cannot run the single file.
 
-Runs inside bin/vpn-server and bin/vpn-client before anything of theirs is imported. The file carries extension
+Runs inside the single files of make build before anything of theirs is imported. The file carries extension
 modules for certain versions of CPython; on another one the user would meet an ImportError's traceback.
 """
 

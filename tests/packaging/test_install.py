@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = ("vpn-server", "vpn-client")
+PROGRAMS = ("vpn-server", "vpn-client", "vpn-relay")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from wireguard_mesh import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = ("vpn-server", "vpn-client")
+PROGRAMS = ("vpn-server", "vpn-client", "vpn-relay")
 # Wheels for every Python are downloaded on the first build.
 BUILD_SECONDS = 240
 

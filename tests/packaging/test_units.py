@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+PROGRAMS = ("vpn-server", "vpn-client", "vpn-relay")
 UNITS = Path(__file__).resolve().parents[2] / "packaging" / "systemd"
 
 
@@ -19,13 +20,19 @@ def directives(program: str) -> dict[str, list[str]]:
     return found
 
 
-def test_the_server_runs_unprivileged_with_its_state_to_itself() -> None:
-    unit = directives("vpn-server")
+@pytest.mark.parametrize("program", ["vpn-server", "vpn-relay"])
+def test_server_and_relay_run_unprivileged_with_their_state_to_themselves(program: str) -> None:
+    unit = directives(program)
     assert unit["DynamicUser"] == ["yes"]
     assert unit["CapabilityBoundingSet"] == [""]
     assert unit["AmbientCapabilities"] == [""]
     assert unit["StateDirectoryMode"] == ["0700"]
     assert f"HOME=%S/{unit['StateDirectory'][0]}" in unit["Environment"]
+
+
+@pytest.mark.parametrize("program", ["vpn-server", "vpn-relay"])
+def test_what_ends_its_relay_process_in_order_is_told_first(program: str) -> None:
+    assert directives(program)["KillMode"] == ["mixed"]
 
 
 def test_stopping_the_agent_leaves_wireguard_go_and_its_sockets() -> None:
@@ -42,14 +49,14 @@ def test_the_agent_has_the_network_capabilities_only_and_may_open_tun() -> None:
     assert "PrivateDevices" not in unit
 
 
-@pytest.mark.parametrize("program", ["vpn-server", "vpn-client"])
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_a_failure_restarts_and_a_clean_end_or_a_wrong_flag_does_not(program: str) -> None:
     unit = directives(program)
     assert unit["Restart"] == ["on-failure"]
     assert unit["RestartPreventExitStatus"] == ["2"]
 
 
-@pytest.mark.parametrize("program", ["vpn-server", "vpn-client"])
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_the_single_file_unpacks_where_only_the_unit_writes(program: str) -> None:
     unit = directives(program)
     assert f"SHIV_ROOT=%C/{unit['CacheDirectory'][0]}" in unit["Environment"]
@@ -57,7 +64,7 @@ def test_the_single_file_unpacks_where_only_the_unit_writes(program: str) -> Non
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
-@pytest.mark.parametrize("program", ["vpn-server", "vpn-client"])
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_systemd_understands_every_line(program: str, tmp_path: Path) -> None:
     text = (UNITS / f"{program}.service").read_text().replace(f"/usr/local/bin/{program}", "/bin/true")
     unit = tmp_path / f"{program}.service"
