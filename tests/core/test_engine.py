@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.samples import NETWORK, peer, private_key, public_key
-from wireguard_mesh.core.engine import CALL_GAP, HURRIED_COST, IDLE_LOOK, LOOK_COST, Engine
+from wireguard_mesh.core.engine import Engine
 from wireguard_mesh.core.exit_nodes import ExitPolicy
 from wireguard_mesh.core.instant import Instant
+from wireguard_mesh.core.looks import CALL_GAP, HURRIED_COST, IDLE_LOOK, LOOK_COST
 from wireguard_mesh.core.plan import calls, plan
-from wireguard_mesh.core.sessions import CALL_AFTER, FOLLOW_AFTER, REJECT_AFTER_TIME
+from wireguard_mesh.core.sessions import CALL_AFTER, FOLLOW_AFTER
+from wireguard_mesh.core.tunnels import REJECT_AFTER_TIME
 from wireguard_mesh.core.wanted import Settings
 from wireguard_mesh.model.devices import BackendKind, DeviceChange, ObservedDevice, ObservedPeer
 from wireguard_mesh.model.endpoints import Endpoint
@@ -183,7 +185,7 @@ def test_a_peer_that_moved_gets_a_packet() -> None:
 
 def test_says_how_packets_reach_a_peer() -> None:
     bench = alive_bench(2)
-    assert bench.engine.path_of(public_key(2), at(3)).candidate is CandidateKind.HOST
+    assert bench.engine.path_of(public_key(2), at(3)).candidate is CandidateKind.LAN
     bench.backend.see_peer(NAME, public_key(2), endpoint=Endpoint.parse("10.9.9.9:1"))
     bench.settle(3)
     assert bench.engine.path_of(public_key(2), at(3)).candidate is CandidateKind.SEEN

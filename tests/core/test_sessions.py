@@ -4,19 +4,10 @@ from hypothesis import strategies as st
 
 from tests.samples import public_key
 from wireguard_mesh.core.instant import Instant
-from wireguard_mesh.core.sessions import (
-    FIRST_LOOK,
-    HEARD_FOR,
-    KEEPALIVE_TIMEOUT,
-    LONGEST_TRY,
-    REJECT_AFTER_TIME,
-    REKEY_TIMEOUT,
-    Session,
-    is_fresh,
-)
-from wireguard_mesh.model.devices import BackendKind, ObservedDevice, ObservedPeer
+from wireguard_mesh.core.sessions import FIRST_LOOK, LONGEST_TRY, Session
+from wireguard_mesh.core.tunnels import HEARD_FOR, KEEPALIVE_TIMEOUT, REJECT_AFTER_TIME, REKEY_TIMEOUT
+from wireguard_mesh.model.devices import ObservedPeer
 from wireguard_mesh.model.endpoints import Endpoint
-from wireguard_mesh.model.names import InterfaceName
 
 EPOCH = 1_000_000.0
 A, B, C = (Endpoint.parse(f"192.0.2.{number}:51820") for number in (1, 2, 3))
@@ -39,7 +30,7 @@ def seen(handshake: float = 0.0, received: int = 0, endpoint: Endpoint | None = 
 
 def session(*candidates: Endpoint, start_at: float = 0.0) -> Session:
     one = Session(start_at=start_at)
-    one.offer(candidates, at(start_at))
+    one.offer(None, candidates, at(start_at))
     return one
 
 
@@ -56,7 +47,7 @@ def endpoints_tried(one: Session, until: float) -> list[Endpoint | None]:
 
 def test_is_not_alive_before_a_handshake() -> None:
     one = session(A)
-    assert not one.alive(at(0))
+    assert not one.tunnel.alive(at(0))
     assert one.endpoint() == A
 
 
@@ -83,7 +74,7 @@ def test_a_tunnel_that_lives_is_kept_open_before_that_too() -> None:
 def test_a_handshake_makes_it_alive_and_the_address_wireguards_own() -> None:
     one = session(A, B)
     one.observe(seen(handshake=1), at(2))
-    assert one.alive(at(2))
+    assert one.tunnel.alive(at(2))
     assert one.endpoint() is None
     assert one.look_at(at(2)) == FOREVER
     assert one.change_at(at(2)) == 1 + REJECT_AFTER_TIME
@@ -94,49 +85,49 @@ def test_a_handshake_makes_it_alive_and_the_address_wireguards_own() -> None:
 def test_it_is_dead_after_reject_after_time() -> None:
     one = session(A)
     one.observe(seen(handshake=1), at(2))
-    assert one.alive(at(REJECT_AFTER_TIME))
-    assert not one.alive(at(1 + REJECT_AFTER_TIME))
+    assert one.tunnel.alive(at(REJECT_AFTER_TIME))
+    assert not one.tunnel.alive(at(1 + REJECT_AFTER_TIME))
     assert one.change_at(at(1 + REJECT_AFTER_TIME)) == 1 + REJECT_AFTER_TIME
 
 
 def test_an_old_handshake_of_an_adopted_device_is_no_life() -> None:
     one = session(A)
     one.observe(seen(handshake=-1000), at(0))
-    assert not one.alive(at(0))
+    assert not one.tunnel.alive(at(0))
 
 
 def test_received_bytes_are_life_when_they_grow() -> None:
     one = session(A)
     one.observe(seen(handshake=-1000, received=100), at(0))
-    assert not one.alive(at(0))
+    assert not one.tunnel.alive(at(0))
     one.observe(seen(handshake=-1000, received=200), at(5))
-    assert one.alive(at(5))
-    assert one.alive(at(4 + HEARD_FOR))
-    assert not one.alive(at(5 + HEARD_FOR))
+    assert one.tunnel.alive(at(5))
+    assert one.tunnel.alive(at(4 + HEARD_FOR))
+    assert not one.tunnel.alive(at(5 + HEARD_FOR))
 
 
 def test_a_wall_clock_that_jumps_kills_and_revives_nothing() -> None:
     one = session(A)
     one.observe(seen(handshake=1), at(2))
     one.observe(seen(handshake=1), at(3, wall=EPOCH + 10**7))
-    assert one.alive(at(3, wall=EPOCH + 10**7))
-    assert not one.alive(at(200, wall=EPOCH))
+    assert one.tunnel.alive(at(3, wall=EPOCH + 10**7))
+    assert not one.tunnel.alive(at(200, wall=EPOCH))
     one.observe(seen(handshake=10**7), at(201, wall=EPOCH))
-    assert one.alive(at(201, wall=EPOCH))
+    assert one.tunnel.alive(at(201, wall=EPOCH))
 
 
 def test_a_handshake_in_the_future_counts_from_now() -> None:
     one = session(A)
     one.observe(seen(handshake=500), at(2))
-    assert one.alive(at(2 + REJECT_AFTER_TIME - 1))
-    assert not one.alive(at(2 + REJECT_AFTER_TIME))
+    assert one.tunnel.alive(at(2 + REJECT_AFTER_TIME - 1))
+    assert not one.tunnel.alive(at(2 + REJECT_AFTER_TIME))
 
 
 def test_a_device_made_anew_forgets_the_handshake() -> None:
     one = session(A)
     one.observe(seen(handshake=1), at(2))
     one.observe(seen(), at(3))
-    assert not one.alive(at(3))
+    assert not one.tunnel.alive(at(3))
 
 
 def test_candidates_are_tried_in_turn_each_for_rekey_timeout() -> None:
@@ -157,9 +148,9 @@ def test_new_candidates_are_tried_from_the_first() -> None:
     one = session(A, B)
     one.tick(at(REKEY_TIMEOUT))
     assert one.endpoint() == B
-    one.offer((A, B), at(6))
+    one.offer(None, (A, B), at(6))
     assert one.endpoint() == B
-    one.offer((C, A), at(6))
+    one.offer(None, (C, A), at(6))
     assert one.endpoint() == C
     assert one.change_at(at(6)) == 6 + REKEY_TIMEOUT
 
@@ -167,14 +158,14 @@ def test_new_candidates_are_tried_from_the_first() -> None:
 def test_new_candidates_do_not_touch_a_living_tunnel() -> None:
     one = session(A)
     one.observe(seen(handshake=1), at(2))
-    one.offer((B,), at(3))
+    one.offer(None, (B,), at(3))
     assert one.endpoint() is None
 
 
 def test_candidates_that_become_fewer_are_never_overrun() -> None:
     one = session(A, B)
     one.tick(at(REKEY_TIMEOUT))
-    one.offer((), at(6))
+    one.offer(None, (), at(6))
     assert one.endpoint() is None
 
 
@@ -233,8 +224,8 @@ def test_time_never_stands_still(steps: list[tuple[float, bool, bool]]) -> None:
         one.observe(seen(handshake=handshake, received=received), at(now))
         one.tick(at(now))
         if shakes:
-            assert one.alive(at(now))
-        assert one.alive(at(now)) <= (one.endpoint() is None)
+            assert one.tunnel.alive(at(now))
+        assert one.tunnel.alive(at(now)) <= (one.endpoint() is None)
         assert one.change_at(at(now)) > now
         assert one.look_at(at(now)) > now
 
@@ -243,7 +234,7 @@ def test_news_of_a_dead_peer_does_not_hurry_past_the_address_where_it_was_last()
     one = session(A)
     one.observe(seen(handshake=1), at(1))
     one.observe(seen(handshake=1), at(1 + REJECT_AFTER_TIME))
-    one.offer((B,), at(2 + REJECT_AFTER_TIME))
+    one.offer(None, (B,), at(2 + REJECT_AFTER_TIME))
     assert one.endpoint() is None
     one.tick(at(1 + REJECT_AFTER_TIME + REKEY_TIMEOUT))
     assert one.endpoint() == B
@@ -255,7 +246,7 @@ def test_who_is_silent_to_data_does_not_answer() -> None:
     def look(second: float, sent: int, received: int = 100) -> bool:
         observed = msgspec.structs.replace(seen(handshake=1, received=received), sent_bytes=sent)
         one.observe(observed, at(second))
-        return one.answers(at(second))
+        return one.tunnel.answers(at(second))
 
     assert look(1, 1000)
     assert look(60, 1000 + 2 * 32), "keepalives are not answered"
@@ -270,19 +261,9 @@ def test_who_is_silent_to_data_does_not_answer() -> None:
 def test_a_doubt_ends_with_the_tunnel() -> None:
     one = session(A)
     one.observe(seen(handshake=1, received=10), at(1))
-    one.offer((B,), at(2))
+    one.doubt(at(2))
     one.observe(seen(handshake=1, received=10), at(3))
     assert one.call_due
     one.observe(seen(handshake=1, received=10), at(1 + REJECT_AFTER_TIME))
-    assert not one.alive(at(1 + REJECT_AFTER_TIME))
+    assert not one.tunnel.alive(at(1 + REJECT_AFTER_TIME))
     assert one.change_at(at(1 + REJECT_AFTER_TIME)) < FOREVER
-
-
-def test_one_look_at_a_device_tells_a_young_handshake_from_an_old_one() -> None:
-    device = ObservedDevice(
-        name=InterfaceName("wg0"), backend=BackendKind.USERSPACE, peers={public_key(1): seen(handshake=10)}
-    )
-    assert is_fresh(device, public_key(1), EPOCH + 10 + REJECT_AFTER_TIME - 1)
-    assert not is_fresh(device, public_key(1), EPOCH + 10 + REJECT_AFTER_TIME)
-    assert not is_fresh(device, public_key(2), EPOCH + 10)
-    assert not is_fresh(None, public_key(1), EPOCH + 10)

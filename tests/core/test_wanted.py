@@ -32,7 +32,7 @@ def network_map(*peers: Peer) -> NetworkMap:
 
 def session(one: Peer, start_at: float = 0.0) -> Session:
     made = Session(start_at=start_at)
-    made.offer(one.endpoints, NOW)
+    made.offer(None, one.endpoints, NOW)
     return made
 
 
@@ -62,7 +62,7 @@ def test_a_peer_is_a_member_while_it_is_online_or_its_tunnel_lives() -> None:
 def test_the_device_has_each_member_with_its_own_addresses() -> None:
     peers = peer(2), offline(3), offline(4)
     sessions = {public_key(2): session(peers[0]), public_key(3): session(peers[1]), public_key(4): alive(peers[2])}
-    device = wanted_device(SETTINGS, network_map(*peers), sessions, NOBODY, NOW)
+    device = wanted_device(SETTINGS, network_map(*peers), sessions, NOBODY, {}, NOW)
     assert (device.private_key, device.listen_port, device.fwmark) == (private_key(1), 51820, FWMARK)
     assert set(device.peers) == {public_key(2), public_key(4)}
     assert device.peers[public_key(2)].allowed_ips == frozenset(peers[0].addresses)
@@ -73,14 +73,14 @@ def test_the_device_has_each_member_with_its_own_addresses() -> None:
 
 def test_who_follows_has_no_keepalive_yet() -> None:
     sessions = {public_key(2): session(peer(2), start_at=NOW.monotonic + 0.3)}
-    device = wanted_device(SETTINGS, network_map(peer(2)), sessions, NOBODY, NOW)
+    device = wanted_device(SETTINGS, network_map(peer(2)), sessions, NOBODY, {}, NOW)
     assert device.peers[public_key(2)].keepalive == 0
 
 
 def test_the_exit_node_gets_all_other_traffic_offline_or_not() -> None:
     sessions = {public_key(2): session(peer(2)), public_key(3): session(peer(3))}
     through = ExitDecision(routed=True, key=public_key(3))
-    device = wanted_device(SETTINGS, network_map(peer(2), offline(3)), sessions, through, NOW)
+    device = wanted_device(SETTINGS, network_map(peer(2), offline(3)), sessions, through, {}, NOW)
     assert device.peers[public_key(3)].allowed_ips == frozenset({*peer(3).addresses, *DEFAULT_ROUTES})
     assert device.peers[public_key(2)].allowed_ips == frozenset(peer(2).addresses)
 

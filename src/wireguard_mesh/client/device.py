@@ -232,7 +232,7 @@ class DeviceKeeper:
         return device
 
     async def _apply(self, backend: Backend, device: ObservedDevice, wanted: Wanted) -> None:
-        change = plan(wanted.device, device)
+        change = plan(wanted.device, device, wanted.resets)
         if not change.is_empty:
             await backend.apply(device.name, change)
             log.debug("stage=applied peers=%d", len(change.peers))
@@ -240,6 +240,7 @@ class DeviceKeeper:
         if not call.is_empty:
             await backend.apply(device.name, call)
         self.engine.applied(wanted, self._clock())
+        await self._probe(backend)
         await self._apply_host(wanted.host)
         self._say_exit_problem(self._exit_fault or wanted.exit_node.problem)
         if not self.is_up.is_set():
@@ -247,6 +248,16 @@ class DeviceKeeper:
             peers = len(self.engine.map.peers) if self.engine.map else 0
             log.info("the mesh is up interface=%s peers=%d", device.name, peers)
             self.is_up.set()
+
+    async def _probe(self, backend: Backend) -> None:
+        """Look for better paths, as far as that is due. Right after a look: WireGuard is pointed back at what was seen
+        then."""
+        due = self.engine.round(self._clock())
+        if due.probes:
+            settings = self.engine.settings
+            await backend.probe(settings.interface, due.steps(settings.keepalive))
+            self.engine.probed(due)
+            log.debug("stage=probed peers=%d", len(due.probes))
 
     async def _apply_host(self, host: WantedHost) -> None:
         now = self._clock().monotonic

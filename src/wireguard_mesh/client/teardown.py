@@ -15,7 +15,7 @@ from wireguard_mesh.client.state import ClientState, StateFolder
 from wireguard_mesh.client.status import peer_statuses
 from wireguard_mesh.core import path_view
 from wireguard_mesh.core.exit_nodes import ExitDecision
-from wireguard_mesh.core.sessions import is_fresh
+from wireguard_mesh.core.tunnels import is_fresh
 from wireguard_mesh.core.wanted import FWMARK
 from wireguard_mesh.model.devices import ObservedDevice
 from wireguard_mesh.model.errors import Conflict, MeshError, Unavailable

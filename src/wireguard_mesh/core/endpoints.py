@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
-from wireguard_mesh.model.endpoints import Endpoint
+from wireguard_mesh.model.endpoints import Address, Endpoint
 from wireguard_mesh.model.hosts import LocalAddress
 from wireguard_mesh.model.names import InterfaceName
+from wireguard_mesh.model.paths import Candidate, CandidateKind
+from wireguard_mesh.model.peers import Peer
 
 _VIRTUAL_LINKS: Final = (
     "br-", "cali", "cilium", "cni", "docker", "flannel", "lxc", "lxd", "podman", "vboxnet", "veth", "virbr", "vmnet",
 )  # fmt: skip
+# RFC 1918, RFC 6598 (the inside of a carrier's NAT), RFC 3927, RFC 4193: the same address is a machine of each site.
+_SITE_NETWORKS: Final = (
+    IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"),
+    IPv4Network("100.64.0.0/10"), IPv4Network("169.254.0.0/16"), IPv6Network("fc00::/7"),
+)  # fmt: skip
+_RANK: Final = {
+    CandidateKind.LAN: 0,
+    CandidateKind.IPV6: 1,
+    CandidateKind.MAPPED: 2,
+    CandidateKind.REFLEXIVE: 3,
+    CandidateKind.SEEN: 3,
+    CandidateKind.DOUBTFUL: 5,
+}
+_RANK_PUBLIC_HOST: Final = 1
+_RANK_SITE_HOST: Final = 4
 
 
 def is_virtual_link(name: InterfaceName) -> bool:
@@ -28,22 +46,56 @@ def published(local: Sequence[LocalAddress], port: int, limit: int) -> tuple[End
     return tuple(dict.fromkeys(Endpoint(link.address, port) for link in ordered))[:limit]
 
 
-def ranked(candidates: Sequence[Endpoint], local: Sequence[LocalAddress], own_port: int) -> tuple[Endpoint, ...]:
-    """A peer's candidates in the order to try them: on a link of ours, then as the peer published them, then the
-    doubtful: an address that this machine has itself, or in a range of its containers, or of a family that it lacks.
+class Surroundings:
+    """What this machine's addresses say of others'."""
 
-    What would reach our own WireGuard socket is left out.
-    """
-    own = {link.address for link in local}
-    families = {link.address.version for link in local}
+    def __init__(self, local: Sequence[LocalAddress], own_port: int) -> None:
+        self._local = tuple(local)
+        self._own = {link.address for link in local}
+        self._families = {link.address.version for link in local}
+        self._own_port = own_port
 
-    def doubt(candidate: Endpoint) -> int:
-        if candidate.address in own or (families and candidate.address.version not in families):
-            return 2
-        near = [link for link in local if candidate.address in link.prefix]
+    def candidates(self, peer: Peer) -> tuple[Candidate, ...]:
+        """Where a peer may be reached directly, in the order to try it: on a link of ours; what is reached from
+        anywhere; what its router forwards; where relays hear it; other addresses of its site; at last the doubtful.
+
+        What would reach our own WireGuard socket is left out.
+        """
+        found: dict[Endpoint, Candidate] = {}
+        for candidate in self._classified(peer):
+            is_self = candidate.endpoint.address in self._own and candidate.endpoint.port == self._own_port
+            if not is_self:
+                found.setdefault(candidate.endpoint, candidate)
+        return tuple(sorted(found.values(), key=_rank))
+
+    def _classified(self, peer: Peer) -> Iterator[Candidate]:
+        for endpoint in peer.endpoints:
+            yield Candidate(endpoint, self._kind(endpoint.address, CandidateKind.HOST))
+        for endpoint in peer.mapped:
+            yield Candidate(endpoint, self._kind(endpoint.address, CandidateKind.MAPPED))
+        for endpoint in peer.reflexive:
+            yield Candidate(endpoint, self._kind(endpoint.address, CandidateKind.REFLEXIVE))
+
+    def _kind(self, address: Address, otherwise: CandidateKind) -> CandidateKind:
+        is_foreign = bool(self._families) and address.version not in self._families
+        if is_foreign or (address in self._own and otherwise is CandidateKind.HOST):
+            return CandidateKind.DOUBTFUL
+        if otherwise is not CandidateKind.HOST:
+            return otherwise
+        near = [link for link in self._local if address in link.prefix]
         if any(not is_virtual_link(link.interface) for link in near):
-            return 0
-        return 2 if near else 1
+            return CandidateKind.LAN
+        if near:
+            return CandidateKind.DOUBTFUL
+        return CandidateKind.IPV6 if address.version == 6 and not is_of_site(address) else CandidateKind.HOST
 
-    others = (item for item in candidates if not (item.address in own and item.port == own_port))
-    return tuple(sorted(others, key=doubt))
+
+def is_of_site(address: Address) -> bool:
+    """Whether an address means something within one site only."""
+    return any(address in network for network in _SITE_NETWORKS if network.version == address.version)
+
+
+def _rank(candidate: Candidate) -> int:
+    if candidate.kind is CandidateKind.HOST:
+        return _RANK_SITE_HOST if is_of_site(candidate.endpoint.address) else _RANK_PUBLIC_HOST
+    return _RANK[candidate.kind]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from wireguard_mesh.core.sessions import REJECT_AFTER_TIME
+from wireguard_mesh.core.tunnels import REJECT_AFTER_TIME
 from wireguard_mesh.model.devices import ObservedDevice, ObservedPeer
 from wireguard_mesh.model.endpoints import Address, Endpoint
 from wireguard_mesh.model.paths import CandidateKind, Outcome, PathKind, PathReport, Trial

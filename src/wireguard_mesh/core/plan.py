@@ -6,9 +6,9 @@ pure function: planning again after the change was applied yields the empty chan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
+from wireguard_mesh.core.probes import send
 from wireguard_mesh.model.devices import (
     DeviceChange,
     ObservedDevice,
@@ -21,11 +21,12 @@ from wireguard_mesh.model.keys import NO_PRESHARED_KEY, PublicKey
 
 WantedPeers = Mapping[PublicKey, WantedPeer]
 ObservedPeers = Mapping[PublicKey, ObservedPeer]
-_ONE_SECOND: Final = 1  # a keepalive that is switched off again in the same breath
 
 
-def plan(wanted: WantedDevice, observed: ObservedDevice) -> DeviceChange:
+def plan(wanted: WantedDevice, observed: ObservedDevice, resets: Collection[PublicKey] = ()) -> DeviceChange:
     """The change that turns `observed` into `wanted`. Linear in the number of peers.
+
+    `resets`: peers without a session to be made anew, so that WireGuard begins a handshake at once.
 
     Order: first the peers that go, then those that stay, then the new ones. An allowed IP belongs to the last peer that
     claimed it, so one that moves needs no release first; `wanted` must give each prefix to one peer only.
@@ -34,8 +35,16 @@ def plan(wanted: WantedDevice, observed: ObservedDevice) -> DeviceChange:
         private_key=wanted.private_key if wanted.private_key != observed.private_key else None,
         listen_port=wanted.listen_port if _port_differs(wanted, observed) else None,
         fwmark=wanted.fwmark if wanted.fwmark != observed.fwmark else None,
-        peers=_peer_changes(wanted.peers, observed.peers),
+        peers=_with_resets(wanted.peers, observed.peers, resets),
     )
+
+
+def _with_resets(wanted: WantedPeers, observed: ObservedPeers, resets: Collection[PublicKey]) -> tuple[PeerChange, ...]:
+    gone = {key for key in resets if key in observed and key in wanted}
+    if not gone:
+        return _peer_changes(wanted, observed)
+    standing = {key: peer for key, peer in observed.items() if key not in gone}
+    return (*(PeerChange(public_key=key, remove=True) for key in gone), *_peer_changes(wanted, standing))
 
 
 def peers_change(wanted: WantedPeers, observed: ObservedPeers) -> DeviceChange:
@@ -104,17 +113,13 @@ def calls(wanted: WantedDevice, observed: ObservedDevice, keys: Iterable[PublicK
     """The change that sends each of these peers one packet at once, by the route that the system has for it now.
 
     WireGuard answers from the address at which a peer last reached it, for as long as a session lives, though the
-    machine may have lost that address. Setting the endpoint, though to what it is, makes it forget that address; a
-    keepalive that comes on makes it send. In the end all is as before. Peers that do not stand are left out: they are
-    called as they are made.
+    machine may have lost that address (`core.probes.send`). In the end all is as before. Peers that do not stand are
+    left out: they are called as they are made.
     """
     changes: list[PeerChange] = []
     for key in keys:
         standing = observed.peers.get(key)
         if standing is not None and key in wanted.peers:
             peer = wanted.peers[key]
-            endpoint = peer.endpoint or standing.endpoint
-            first = 0 if peer.keepalive else _ONE_SECOND
-            changes.append(PeerChange(public_key=key, endpoint=endpoint, keepalive=first))
-            changes.append(PeerChange(public_key=key, keepalive=peer.keepalive))
+            changes += send(key, peer.endpoint or standing.endpoint, peer.keepalive)
     return DeviceChange(peers=tuple(changes))

@@ -1,4 +1,4 @@
-"""One machine per peer: whether its tunnel lives, where to send the next handshake, and who starts it.
+"""One machine per peer: who starts, and where to send as long as no tunnel stands.
 
 What WireGuard does by itself is left to it. It repeats an unanswered handshake every `REKEY_TIMEOUT` for
 `REKEY_ATTEMPT_TIME`, and follows a peer that roams. This machine only gives it the next address to try as long as none
@@ -9,11 +9,13 @@ Who starts: the one that learns of the other in its first map, the newcomer, aft
 were there have heard of it and can answer: behind a NAT its own attempt is the only one that can arrive, and a lost one
 costs `REKEY_TIMEOUT`. The one that was there already waits `FOLLOW_AFTER`, should the newcomer's attempt have been
 lost. What makes WireGuard start is the persistent keepalive, when it changes from 0. A user's packet does so too, so
-the newcomer keeps the peer from its device until then.
+the newcomer keeps the peer from its device until then. Where there are relays, the newcomer waits until one knows it,
+for `RELAY_PATIENCE` at most: by a relay the first handshake reaches whoever is there.
 
-A tunnel that lives is doubted once either end has other addresses than before: each end sends the other a packet, which
-moves the other's endpoint (WireGuard paper, section 2.1), and which tells the other that it is heard. If nothing comes
-within `REKEY_TIMEOUT`, the addresses are tried as for a tunnel that is dead.
+Once a tunnel stands, `core.paths` says where to send. One that lives is doubted once either end has other addresses
+than before: each end sends the other a packet, which moves the other's endpoint (WireGuard paper, section 2.1), and
+which tells the other that it is heard. If nothing comes within `REKEY_TIMEOUT`, the addresses are tried as for a tunnel
+that is dead; only the relay, if there is one.
 """
 
 from __future__ import annotations
@@ -21,19 +23,14 @@ from __future__ import annotations
 from typing import Final
 
 from wireguard_mesh.core.instant import Instant
-from wireguard_mesh.model.devices import ObservedDevice, ObservedPeer
+from wireguard_mesh.core.paths import Path
+from wireguard_mesh.core.tunnels import REKEY_TIMEOUT, Tunnel
+from wireguard_mesh.model.devices import ObservedPeer
 from wireguard_mesh.model.endpoints import Endpoint
-from wireguard_mesh.model.keys import PublicKey
 
-REKEY_TIMEOUT: Final = 5.0  # WireGuard paper, section 6.1: seconds between two attempts at a handshake
-REJECT_AFTER_TIME: Final = 180.0  # the same section: no session is used longer, so no younger handshake means no tunnel
 CALL_AFTER: Final = 0.1  # longer than the others take from the news of a newcomer to a device that answers
 FOLLOW_AFTER: Final = 0.3  # longer than a newcomer takes from its first map to a device that answers
-KEEPALIVE_TIMEOUT: Final = (
-    10.0  # WireGuard paper, section 6.1: within it a peer that got data answers, with an empty packet if need be
-)
-UNANSWERED_BYTES: Final = 1024  # more than a session's keepalives and one handshake: something was to be answered
-HEARD_FOR: Final = 60.0  # received bytes prove life as long; more than two keepalives of 25 s
+RELAY_PATIENCE: Final = 1.0  # seconds that a newcomer waits for a relay before it calls without
 LONGEST_TRY: Final = 60.0  # seconds that an address is tried once all have been tried a few times
 FIRST_LOOK: Final = 0.2  # seconds after its start at which a handshake is looked for first
 _FIRST_TRIES: Final = 2  # rounds through all addresses before they take longer
@@ -43,29 +40,26 @@ _FOREVER: Final = float("inf")
 
 
 class Session:
-    """What is known of the tunnel to one peer. All times are monotonic seconds."""
+    """What is to be done about one peer. All times are monotonic seconds."""
 
     __slots__ = (
-        "_candidates", "_doubted_at", "_handshake", "_handshake_at", "_heard_at", "_is_unseen", "_is_withheld",
-        "_position", "_received", "_sent_before", "_started", "_tries", "_try_until", "_unanswered_at", "call_due",
-        "doubt_due", "is_calling",
+        "_addresses", "_doubted_at", "_is_unseen", "_is_withheld", "_position", "_relay", "_started", "_tries",
+        "_try_until", "call_due", "doubt_due", "is_calling", "path", "reset_due", "tunnel",
     )  # fmt: skip
 
-    def __init__(self, *, start_at: float, is_withheld: bool = False) -> None:
-        """`start_at`: when we may call the peer; `is_withheld`: it must not be in the device before, unless it is."""
+    def __init__(self, *, start_at: float, is_withheld: bool = False, is_elected: bool = False) -> None:
+        """`start_at`: when we may call the peer; `is_withheld`: it must not be in the device before, unless it is;
+        `is_elected`: of the two ends this is the one that decides where both would decide alike."""
+        self.tunnel = Tunnel()
+        self.path = Path(is_elected=is_elected)
         self._started = start_at
         self._is_withheld = is_withheld
-        self._candidates: tuple[Endpoint, ...] = ()
+        self._addresses: tuple[Endpoint, ...] = ()
+        self._relay: Endpoint | None = None
         self._position: int | None = 0
         self._tries = 0
         self._try_until = start_at + REKEY_TIMEOUT
         self._is_unseen = True
-        self._handshake = 0.0
-        self._handshake_at = _NEVER
-        self._received = 0
-        self._heard_at = _NEVER
-        self._sent_before = 0
-        self._unanswered_at = _FOREVER
         self._doubted_at = _NEVER
         self.call_due = False
         """Whether the peer is to get a packet now, from whichever address this machine has now."""
@@ -73,6 +67,8 @@ class Session:
         """Whether that packet is under way, and would do for all that was known when it was asked for."""
         self.doubt_due = False
         """Whether addresses changed, so that from the next observation on the peer must be heard anew."""
+        self.reset_due = False
+        """Whether the peer, which has no session, is to be removed and made again, which starts a handshake at once."""
 
     def call(self) -> None:
         """The peer is to get a packet; one that is under way already is too early."""
@@ -84,15 +80,29 @@ class Session:
         if self.is_calling:
             self.call_due = self.is_calling = False
 
-    def offer(self, candidates: tuple[Endpoint, ...], now: Instant) -> None:
-        """The peer may be reached at these, best first. If they are others than before, the first one is next."""
-        if candidates == self._candidates:
+    def hasten(self, start_at: float) -> None:
+        """What was waited for is there: we may call the peer at that moment already."""
+        if start_at < self._started:
+            self._started = start_at
+            self._try_until = start_at + REKEY_TIMEOUT
+
+    def offer(self, relay: Endpoint | None, candidates: tuple[Endpoint, ...], now: Instant) -> None:
+        """The peer may be reached by the relay at `relay`, and directly at these, best first. If they are others than
+        before, the first one is next."""
+        addresses = candidates if relay is None else (relay, *candidates)
+        if addresses == self._addresses:
             return
-        self._candidates = candidates
-        if self.alive(now):
-            self.doubt_due = True
-        elif self._position is not None:
-            self._try_from(0, now.monotonic)
+        is_new_relay = relay is not None and relay != self._relay
+        self._addresses, self._relay = addresses, relay
+        if self.tunnel.alive(now) or self._position is None:
+            return
+        # What WireGuard began goes elsewhere, and it would begin nothing new for REKEY_TIMEOUT.
+        self.reset_due = is_new_relay and now.monotonic >= self._started
+        self._try_from(0, now.monotonic)
+
+    def doubt(self, now: Instant) -> None:
+        """One end has other addresses than before: the peer must be heard anew if its tunnel lives."""
+        self.doubt_due = self.tunnel.alive(now)
 
     def observe(self, seen: ObservedPeer | None, now: Instant) -> None:
         """What the device says of the peer; None: it does not have it."""
@@ -100,8 +110,9 @@ class Session:
         if seen is None:
             return
         self._is_withheld = False
-        is_heard = self._note_signs_of_life(seen, now)
-        if self.alive(now):
+        is_heard = self.tunnel.observe(seen, now)
+        if self.tunnel.alive(now):
+            self.reset_due = False
             self._observe_alive(is_heard or self._doubted_at == _NEVER, now)
             # An agent that adopts a tunnel cannot know whether this machine moved while nobody looked.
             if was_unseen:
@@ -114,8 +125,8 @@ class Session:
             self._try_from(None, now.monotonic)
         elif was_unseen and seen.endpoint is not None:
             # The device stood before us: go on from the address that it has.
-            known = seen.endpoint in self._candidates
-            self._try_from(self._candidates.index(seen.endpoint) if known else None, now.monotonic)
+            known = seen.endpoint in self._addresses
+            self._try_from(self._addresses.index(seen.endpoint) if known else None, now.monotonic)
 
     def _observe_alive(self, is_trusted: bool, now: Instant) -> None:
         if self.doubt_due:
@@ -133,89 +144,61 @@ class Session:
             self._position = None
             self._try_until = _FOREVER
 
-    def _note_signs_of_life(self, seen: ObservedPeer, now: Instant) -> bool:
-        """Whether something came since the last look."""
-        is_heard = 0 < self._received < seen.received_bytes
-        if is_heard or seen.latest_handshake != self._handshake:
-            self._sent_before = seen.sent_bytes
-            self._unanswered_at = _FOREVER
-        elif seen.sent_bytes - self._sent_before > UNANSWERED_BYTES:
-            self._unanswered_at = min(self._unanswered_at, now.monotonic)
-        if seen.latest_handshake != self._handshake:
-            # Its age when first seen is all that the wall clock is asked for; it may be wrong, or jump later.
-            is_first = self._handshake == 0.0
-            age = max(0.0, now.wall - seen.latest_handshake) if is_first else 0.0
-            self._handshake = seen.latest_handshake
-            self._handshake_at = now.monotonic - age if self._handshake else _NEVER
-        if is_heard:
-            self._heard_at = now.monotonic
-        self._received = seen.received_bytes
-        return is_heard
-
     def tick(self, now: Instant) -> None:
         """Go on to the next address if the time of this one is over."""
-        if now.monotonic < self._try_until or not self._candidates:
+        if now.monotonic < self._try_until or not self._addresses:
             return
         self.call_due = False  # a tunnel that is dead calls by itself
-        if self.alive(now):
+        following = 0 if self._position is None else (self._position + 1) % len(self._addresses)
+        if self.tunnel.alive(now):
             self.call()
-        following = 0 if self._position is None else (self._position + 1) % len(self._candidates)
+            following = following if self._relay is None else 0  # from there, addresses are tried at no risk
         self._tries += 1
         self._try_from(following, now.monotonic)
 
     def _try_from(self, position: int | None, now: float) -> None:
         self._position = position
-        rounds = self._tries // max(1, len(self._candidates))
+        rounds = self._tries // max(1, len(self._addresses))
         whole = REKEY_TIMEOUT * 2.0 ** min(max(0, rounds - _FIRST_TRIES), _DOUBLINGS)
         self._try_until = max(now, self._started) + min(LONGEST_TRY, whole)
 
-    def alive(self, now: Instant) -> bool:
-        """Whether the tunnel demonstrably carries packets."""
-        return now.monotonic - self._handshake_at < REJECT_AFTER_TIME or now.monotonic - self._heard_at < HEARD_FOR
-
-    def answers(self, now: Instant) -> bool:
-        """Whether the tunnel lives, and the peer has not been silent to what it should have answered."""
-        return self.alive(now) and now.monotonic - self._unanswered_at < KEEPALIVE_TIMEOUT + REKEY_TIMEOUT
-
     def starts(self, now: Instant) -> bool:
         """Whether we may start a handshake, and so keep the tunnel open."""
-        return now.monotonic >= self._started or self.alive(now)
+        return now.monotonic >= self._started or self.tunnel.alive(now)
 
     def is_withheld(self, now: Instant) -> bool:
         """Whether the peer is still to be kept from the device."""
         return self._is_withheld and now.monotonic < self._started
 
+    def is_trying(self) -> bool:
+        """Whether addresses are being tried, so that where WireGuard sends to is our choice and says nothing."""
+        return self._position is not None
+
     def endpoint(self) -> Endpoint | None:
         """Where to send to; None: leave what WireGuard has."""
-        if self._position is None or not self._candidates:
-            return None
-        return self._candidates[min(self._position, len(self._candidates) - 1)]
+        if self._position is None or not self._addresses:
+            return self.path.target
+        return self._addresses[min(self._position, len(self._addresses) - 1)]
 
     def look_at(self, now: Instant) -> float:
         """When to look at the device soon for the sake of this peer, whose first handshake is awaited, or whose first
-        sign of life after a doubt."""
+        sign of life after a doubt, or an answer to what was tried."""
         since = self._started
-        if self.alive(now):
+        if self.tunnel.alive(now):
+            looks = self.path.look_at(now)
             if self._doubted_at == _NEVER:
-                return now.monotonic if self.doubt_due else _FOREVER
+                return now.monotonic if self.doubt_due else looks
             since = self._doubted_at
+        else:
+            looks = _FOREVER
         if now.monotonic < since:
             return since
         age = now.monotonic - since
         # 0.2, 0.4, 0.8 … seconds after the start, then as often as the address changes.
-        return now.monotonic + max(FIRST_LOOK, age) if age < REKEY_TIMEOUT else _FOREVER
+        return min(looks, now.monotonic + max(FIRST_LOOK, age)) if age < REKEY_TIMEOUT else looks
 
     def change_at(self, now: Instant) -> float:
         """When something changes by time alone: the next address is due, or the tunnel can no longer be alive."""
         if self._try_until == _FOREVER:
-            return max(now.monotonic, self._handshake_at + REJECT_AFTER_TIME, self._heard_at + HEARD_FOR)
-        return max(self._try_until, now.monotonic) if self._candidates else _FOREVER
-
-
-def is_fresh(device: ObservedDevice | None, key: PublicKey, wall: float) -> bool:
-    """Whether the tunnel to that peer lives, for one that sees the device once and so has its handshake's age only.
-
-    `wall`: Unix seconds.
-    """
-    seen = device.peers.get(key) if device else None
-    return seen is not None and wall - seen.latest_handshake < REJECT_AFTER_TIME
+            return max(now.monotonic, self.tunnel.dead_at())
+        return max(self._try_until, now.monotonic) if self._addresses else _FOREVER

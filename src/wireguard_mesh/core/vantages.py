@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from wireguard_mesh.core.instant import Instant
-from wireguard_mesh.core.sessions import REJECT_AFTER_TIME, REKEY_TIMEOUT
+from wireguard_mesh.core.tunnels import REJECT_AFTER_TIME, REKEY_TIMEOUT
 from wireguard_mesh.model.devices import ObservedPeer
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.keys import PublicKey

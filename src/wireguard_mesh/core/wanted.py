@@ -48,7 +48,7 @@ def tunnel_mtu(settings: Settings, link_mtu: int) -> int:
 
 def is_member(peer: Peer, session: Session, now: Instant) -> bool:
     """Whether the peer belongs into the device: it is online, or its tunnel lives whatever the server says."""
-    return peer.online or session.alive(now)
+    return peer.online or session.tunnel.alive(now)
 
 
 def wanted_device(
@@ -56,10 +56,12 @@ def wanted_device(
     network_map: NetworkMap,
     sessions: Mapping[PublicKey, Session],
     exit_node: ExitDecision,
+    rendezvous: Mapping[PublicKey, WantedPeer],
     now: Instant,
 ) -> WantedDevice:
-    """The device with each peer that belongs into it."""
-    peers = wanted_peers(settings, network_map.peers.values(), sessions, exit_node, now)
+    """The device with each peer that belongs into it, and before them the relays' vantage points (`rendezvous`), which
+    are no members of the mesh."""
+    peers = dict(rendezvous) | wanted_peers(settings, network_map.peers.values(), sessions, exit_node, now)
     return WantedDevice(private_key=settings.private_key, listen_port=settings.listen_port, fwmark=FWMARK, peers=peers)
 
 

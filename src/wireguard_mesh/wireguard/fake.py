@@ -6,6 +6,7 @@ Used by the tests of everything above, and by measurements with many peers that 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -16,7 +17,7 @@ from wireguard_mesh.model.errors import Conflict, MeshError, NotFound
 from wireguard_mesh.model.keys import KEY_LENGTH, PresharedKey, PublicKey
 from wireguard_mesh.model.names import InterfaceName
 
-Operation = Literal["create", "read", "apply", "remove"]
+Operation = Literal["create", "read", "apply", "probe", "remove"]
 _NO_KEY: Final = bytes(KEY_LENGTH)
 
 
@@ -84,6 +85,10 @@ class FakeBackend:
     async def apply(self, name: InterfaceName, change: DeviceChange) -> None:
         """See `Backend.apply`."""
         self._start("apply")
+        self.change(name, change)
+
+    def change(self, name: InterfaceName, change: DeviceChange) -> None:
+        """Let the device be so. Raises `NotFound` without one."""
         device = self.devices.get(name)
         if device is None:
             raise NotFound(f"there is no WireGuard interface {name}")
@@ -102,6 +107,16 @@ class FakeBackend:
             fwmark=device.fwmark if change.fwmark is None else change.fwmark,
             peers=peers,
         )
+
+    async def probe(self, name: InterfaceName, steps: Sequence[DeviceChange]) -> None:
+        """See `Backend.probe`. A fault comes before the last step."""
+        last = steps[-1]
+        try:
+            for step in steps[:-1]:
+                self.change(name, step)
+            self._start("probe")
+        finally:
+            self.change(name, last)
 
     async def remove(self, name: InterfaceName) -> None:
         """See `Backend.remove`."""

@@ -6,6 +6,7 @@ its interface allows. All methods are coroutines that never block the loop for m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from wireguard_mesh.model.devices import BackendKind, DeviceChange, ObservedDevice
@@ -36,6 +37,13 @@ class Backend(Protocol):
         """Carry out a change, however many peers it has. Doing it twice changes nothing more.
 
         Raises `NotFound` if the device is gone (the caller makes it anew), `Unavailable` for a passing fault.
+        """
+
+    async def probe(self, name: InterfaceName, steps: Sequence[DeviceChange]) -> None:
+        """Carry out changes one after the other, over one open socket, each a moment after the one before: as long as
+        this WireGuard takes until a packet that the one before asked for has left for where it pointed.
+
+        The last one is carried out whatever happens before, if the device stands. Raises as `apply`.
         """
 
     async def remove(self, name: InterfaceName) -> None:

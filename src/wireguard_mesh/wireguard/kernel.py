@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections.abc import Sequence
 from typing import Final
 
 from wireguard_mesh.model.devices import BackendKind, DeviceChange, ObservedDevice
@@ -19,8 +20,10 @@ from wireguard_mesh.wireguard.kernel_messages import (
     encode_get,
     encode_set,
 )
+from wireguard_mesh.wireguard.stepping import in_steps, to_the_end
 
 LINK_KIND: Final = "wireguard"
+PROBE_GAP: Final = 0.0002  # seconds
 _NO_SUPPORT: Final = frozenset({errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOENT})
 _GONE: Final = frozenset({errno.ENODEV, errno.EOPNOTSUPP})  # the latter: another kind of link has the name
 _GET_MODULE: Final = "run 'modprobe wireguard', use a kernel of 5.6 or later, or choose -backend userspace"
@@ -71,6 +74,18 @@ class KernelBackend:
             except NetlinkError as error:
                 raise self._apply_error(name, change, error) from error
             await asyncio.sleep(0)
+
+    async def probe(self, name: InterfaceName, steps: Sequence[DeviceChange]) -> None:
+        """See `Backend.probe`."""
+
+        def apply(change: DeviceChange) -> None:
+            try:
+                for message in encode_set(name, change):
+                    self._wireguard().request(self._family, message)
+            except NetlinkError as error:
+                raise self._apply_error(name, change, error) from error
+
+        await to_the_end(lambda: in_steps(apply, steps, PROBE_GAP))
 
     def _apply_error(self, name: InterfaceName, change: DeviceChange, error: NetlinkError) -> MeshError:
         if error.errno in _GONE:

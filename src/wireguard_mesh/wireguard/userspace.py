@@ -13,6 +13,7 @@ import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from wireguard_mesh.netlink.connection import NetlinkError
 from wireguard_mesh.netlink.rtnetlink import Rtnetlink
 from wireguard_mesh.protocol import uapi
 from wireguard_mesh.wireguard.privilege import may_administer
+from wireguard_mesh.wireguard.stepping import in_steps, to_the_end
 
 PROGRAM: Final = "wireguard-go"
 SOCKETS: Final = Path("/run/wireguard")  # where wireguard-go and wg have it (ipc/uapi_unix.go)
@@ -30,6 +32,9 @@ TUN: Final = Path("/dev/net/tun")
 START_TIMEOUT: Final = 10.0  # seconds until the program has its tunnel and its socket
 ANSWER_TIMEOUT: Final = 10.0  # seconds; adding 1,000 peers takes it some 0.1 s
 STOP_TIMEOUT: Final = 5.0  # seconds from the link's end to the program's
+# Seconds that the program is given, after its answer, to send what a step asked for. Measured while it carried
+# 20 Mbit/s on two busy cores: of 200 packets 191 left in time with 0, 200 with this; a flow lost 1.2 packets a step.
+PROBE_GAP: Final = 0.0002
 _READ: Final = 65536
 
 # The program's own switches (main.go). "silent" makes it send the daemon's output nowhere: a log would grow for ever.
@@ -118,17 +123,23 @@ class UserspaceBackend:
 
     async def apply(self, name: InterfaceName, change: DeviceChange) -> None:
         """Tell the program, all in one. See `Backend.apply`."""
-        if change.is_empty:
-            return
-        answer = await self._exchange(name, uapi.encode_set(change))
-        try:
-            code = abs(uapi.parse_set(answer))
-        except InvalidValue as error:
-            raise Unavailable(error.message) from None
-        if code == errno.EADDRINUSE:
-            raise Conflict(f"UDP port {change.listen_port} is in use", "choose another with -listen-port")
-        if code:
-            raise Unavailable(f"{PROGRAM} refused a change of {name}: {os.strerror(code)}")
+        if not change.is_empty:
+            _check_answer(name, change, await self._exchange(name, uapi.encode_set(change)))
+
+    async def probe(self, name: InterfaceName, steps: Sequence[DeviceChange]) -> None:
+        """See `Backend.probe`."""
+        await to_the_end(lambda: self._probe(name, steps))
+
+    def _probe(self, name: InterfaceName, steps: Sequence[DeviceChange]) -> None:
+        with _faults_named(name), socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(ANSWER_TIMEOUT)
+            connection.connect(str(self._path(name)))
+
+            def apply(change: DeviceChange) -> None:
+                connection.sendall(uapi.encode_set(change))
+                _check_answer(name, change, _receive_answer(connection))
+
+            in_steps(apply, steps, PROBE_GAP)
 
     async def remove(self, name: InterfaceName) -> None:
         """Delete the link, with which the program ends. See `Backend.remove`."""
@@ -174,7 +185,7 @@ class UserspaceBackend:
 
     async def _exchange(self, name: InterfaceName, request: bytes) -> bytes:
         """One question and its answer. Raises `NotFound` if no program listens, `NotPermitted`, `Unavailable`."""
-        try:
+        with _faults_named(name):
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 reader, writer = await asyncio.open_unix_connection(self._path(name))
                 try:
@@ -182,14 +193,52 @@ class UserspaceBackend:
                     return await _read_answer(reader, writer)
                 finally:
                     writer.close()
-        except TimeoutError:
-            raise Unavailable(f"{PROGRAM} did not answer for {name} within {ANSWER_TIMEOUT:.0f} s") from None
-        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
-            raise NotFound(f"no {PROGRAM} runs for {name}") from None
-        except PermissionError:
-            raise NotPermitted(f"{self._path(name)} may not be opened", _BE_ROOT) from None
-        except OSError as error:
-            raise Unavailable(f"{PROGRAM} cannot be asked about {name}: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def _faults_named(name: InterfaceName) -> Iterator[None]:
+    """What may go wrong with the socket, as the mesh's errors."""
+    try:
+        yield
+    except TimeoutError:
+        raise Unavailable(f"{PROGRAM} did not answer for {name} within {ANSWER_TIMEOUT:.0f} s") from None
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+        raise NotFound(f"no {PROGRAM} runs for {name}") from None
+    except PermissionError:
+        raise NotPermitted(f"the socket of {name} may not be opened", _BE_ROOT) from None
+    except OSError as error:
+        raise Unavailable(f"{PROGRAM} cannot be asked about {name}: {error.strerror or error}") from None
+
+
+def _check_answer(name: InterfaceName, change: DeviceChange, answer: bytes) -> None:
+    try:
+        code = abs(uapi.parse_set(answer))
+    except InvalidValue as error:
+        raise Unavailable(error.message) from None
+    if code == errno.EADDRINUSE:
+        raise Conflict(f"UDP port {change.listen_port} is in use", "choose another with -listen-port")
+    if code:
+        raise Unavailable(f"{PROGRAM} refused a change of {name}: {os.strerror(code)}")
+
+
+def _receive_answer(connection: socket.socket) -> bytes:
+    answer = b""
+    while not answer.endswith(uapi.END):
+        part = connection.recv(_READ)
+        if not part:
+            raise _closed_early()
+        answer += part
+        if len(answer) > uapi.MAX_ANSWER:
+            raise _too_long()
+    return answer
+
+
+def _closed_early() -> OSError:
+    return ConnectionResetError(errno.ECONNRESET, "it closed the connection in the midst of its answer")
+
+
+def _too_long() -> Unavailable:
+    return Unavailable(f"{PROGRAM} sent an answer of more than {uapi.MAX_ANSWER} bytes")
 
 
 async def _read_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
@@ -199,10 +248,10 @@ async def _read_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     while not answer.endswith(uapi.END):
         part = await reader.read(_READ)
         if not part:
-            raise ConnectionResetError(errno.ECONNRESET, "it closed the connection in the midst of its answer")
+            raise _closed_early()
         answer += part
         if len(answer) > uapi.MAX_ANSWER:
-            raise Unavailable(f"{PROGRAM} sent an answer of more than {uapi.MAX_ANSWER} bytes")
+            raise _too_long()
     return bytes(answer)
 
 
