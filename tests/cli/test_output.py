@@ -3,11 +3,25 @@ import pytest
 
 from tests.protocol.test_local import STATUS as JOINED
 from tests.samples import NETWORK, peer, public_key
-from wireguard_mesh.cli.output import age, size, status_lines, table
+from wireguard_mesh.cli.output import port_mapping, size, status_lines, table
 from wireguard_mesh.model.devices import BackendKind
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.names import InterfaceName
-from wireguard_mesh.protocol.status import ExitStatus, MapSource, MapStatus, PeerStatus, ServerStatus, State, Status
+from wireguard_mesh.model.paths import PathKind, PathReport
+from wireguard_mesh.model.relays import OWN_RELAY, NatClass, RelayId
+from wireguard_mesh.protocol.status import (
+    ExitStatus,
+    MapSource,
+    MapStatus,
+    NatStatus,
+    PeerStatus,
+    PortMapping,
+    RelayStatus,
+    ServerStatus,
+    State,
+    Status,
+    Transport,
+)
 
 NOW = 1_000_000.0
 
@@ -53,45 +67,77 @@ def test_size(count: int, text: str) -> None:
     assert size(count) == text
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(-5, "0s"), (59.9, "59s"), (60, "1m"), (7200, "2h"), (86400 * 3 + 5, "3d")]
-)
-def test_age(seconds: float, text: str) -> None:
-    assert age(seconds) == text
-
-
 def test_table() -> None:
     assert table([["a", "bb"], ["ccc", ""]]) == ["a    bb", "ccc"]
     assert table([]) == []
 
 
+def path(kind: PathKind, at: str | None = None, relay: str = "") -> PathReport:
+    return PathReport(kind=kind, endpoint=Endpoint.parse(at) if at else None, relay=RelayId(relay) if relay else None)
+
+
 def test_a_line_for_each_peer() -> None:
-    live = status_of(
-        2,
-        active=True,
-        endpoint=Endpoint.parse("192.0.2.3:51820"),
-        allowed_ips=("x",),
-        latest_handshake=NOW - 42,
-        received_bytes=1536,
+    peers = (
+        status_of(
+            2,
+            path=path(PathKind.DIRECT, "192.0.2.3:51820"),
+            allowed_ips=("x",),
+            latest_handshake=NOW - 42,
+            received_bytes=1536,
+        ),
+        status_of(3, path=path(PathKind.RELAY, "192.0.2.1:8080", "fra-1"), online=False),
+        status_of(4, path=path(PathKind.NONE, "192.0.2.4:51820")),
+        status_of(5, exit_node=True),
+        status_of(6, online=False, os=""),
     )
-    quiet = status_of(3, endpoint=Endpoint.parse("192.0.2.4:51820"), allowed_ips=("x",))
-    nowhere = status_of(4, allowed_ips=("x",), exit_node=True)
-    gone = status_of(5, online=False, os="")
-    lines = status_lines(status(live, quiet, nowhere, gone), NOW)
-    assert lines[0].split() == ["10.100.0.1", "one", "this", "machine", "up"]
-    assert "online" in lines[1]
-    assert "direct 192.0.2.3:51820, handshake 42s ago" in lines[1]
-    assert lines[1].endswith("rx 1.5 KiB, tx 0 B")
-    assert "no answer from 192.0.2.4:51820" in lines[2]
-    assert "offers exit node, no endpoint known" in lines[3]
-    assert lines[4].split() == ["10.100.0.5", "host-5", "-", "offline", "-"]
+    lines = [" ".join(line.split()) for line in status_lines(status(*peers), NOW)]
+    assert lines[:6] == [
+        "10.100.0.1 one this machine up",
+        "10.100.0.2 host-2 linux direct 192.0.2.3:51820 handshake 42s ago rx 1.5 KiB, tx 0 B",
+        "10.100.0.3 host-3 linux relay fra-1 not heard by the server",
+        "10.100.0.4 host-4 linux no answer from 192.0.2.4:51820 -",
+        "10.100.0.5 host-5 linux no path offers exit node",
+        "10.100.0.6 host-6 - offline -",
+    ]
+
+
+def test_the_network_around_this_machine() -> None:
+    at = Endpoint.parse("203.0.113.9:7")
+    relays = (
+        RelayStatus(id=OWN_RELAY, reachable=True, transport=Transport.UDP, milliseconds=12.34, pairs=2),
+        RelayStatus(id=RelayId("fra-1"), reachable=True, transport=Transport.WEBSOCKET, pairs=1),
+        RelayStatus(id=RelayId("sin-1")),
+    )
+    known = status(
+        status_of(2, path=path(PathKind.DIRECT, "192.0.2.3:51820")),
+        status_of(3, path=path(PathKind.RELAY, relay="server")),
+        nat=NatStatus(kind=NatClass.EASY, reflexive=(at,), mapped=(at,)),
+        port_mapping=PortMapping(protocol="pcp", endpoint=at),
+        relays=relays,
+    )
+    text = "\n".join(status_lines(known, NOW))
+    assert "peers      2, 2 of them online, 1 direct, 1 by relay\n" in text
+    assert "nat        easy, heard from 203.0.113.9:7, the router forwards 203.0.113.9:7\n" in text
+    assert "ports      203.0.113.9:7, by pcp\n" in text
+    assert (
+        "relays     server by UDP, 12.3 ms, 2 peers by it; fra-1 by WebSocket, 1 peer by it; sin-1 not reached\n"
+        in text
+    )
+
+
+@pytest.mark.parametrize(
+    ("mapping", "text"),
+    [(PortMapping(problem="the gateway refuses"), "the gateway refuses"), (PortMapping(), "the router maps none")],
+)
+def test_no_port_mapping(mapping: PortMapping, text: str) -> None:
+    assert port_mapping(mapping) == text
 
 
 def test_the_summary_of_a_mesh_that_is_up() -> None:
     gate = status_of(2, exit_node=True, exit_node_in_use=True)
     text = "\n".join(status_lines(status(gate), NOW))
     assert "kernel WireGuard, UDP port 51820, MTU 1420" in text
-    assert "1, 1 of them online, 0 with a live tunnel" in text
+    assert "1, 1 of them online, 0 direct, 0 by relay" in text
     assert "http://192.0.2.1:8080, answers since 1m, last heartbeat 12s ago\n" in text
     assert "map        revision 7, current 3s ago, changes come by stream\n" in text
     assert "exit node  host-2, use-exit-node is auto" in text

@@ -1,4 +1,3 @@
-import shutil
 from pathlib import Path
 
 import msgspec
@@ -10,7 +9,7 @@ from tests.samples import NETWORK, peer, private_key, public_key
 from wireguard_mesh.cli import showing
 from wireguard_mesh.cli.place import Place
 from wireguard_mesh.client.state import ClientState, StateFolder
-from wireguard_mesh.model.errors import NotFound, NotPermitted, Unsupported
+from wireguard_mesh.model.errors import NotFound
 from wireguard_mesh.model.names import Hostname, InterfaceName
 from wireguard_mesh.model.peers import NetworkMap
 from wireguard_mesh.model.servers import ServerAddress
@@ -27,22 +26,6 @@ def test_two_of_one_name_are_told_apart_by_id() -> None:
     twins = [msgspec.structs.replace(one, hostname=Hostname("twin")) for one in STATUS.peers[:2]]
     with pytest.raises(NotFound, match=r"2 peers.*peer-000002, peer-000003"):
         showing.find(msgspec.structs.replace(STATUS, peers=tuple(twins)), "twin")
-
-
-def test_ping_becomes_the_systems(agent: AnsweringAgent, monkeypatch: pytest.MonkeyPatch) -> None:
-    agent.answer = STATUS
-    became: list[list[str]] = []
-    monkeypatch.setattr("os.execv", lambda _program, words: became.append(words))
-    monkeypatch.setattr(shutil, "which", lambda _name: "/bin/ping")
-    showing.ping_peer(Place(agent.folder, None), "host-2", 3, is_ipv6=False)
-    showing.ping_peer(Place(agent.folder, None), "host-2", 1, is_ipv6=True)
-    assert became == [
-        ["/bin/ping", "-n", "-c", "3", "10.100.0.2"],
-        ["/bin/ping", "-n", "-c", "1", "fd01:2345:6789::2"],
-    ]
-    monkeypatch.setattr(shutil, "which", lambda _name: None)
-    with pytest.raises(Unsupported, match="apt-get"):
-        showing.ping_peer(Place(agent.folder, None), "host-2", 3, is_ipv6=False)
 
 
 def test_no_address_yet(agent: AnsweringAgent) -> None:
@@ -74,17 +57,6 @@ def test_without_an_agent_disk_and_device_are_asked(runtime: Path) -> None:
     folder.save_map(network_map, public_key(1), public_key(9))
     status = showing.current_status(Place(runtime, None))
     assert (status.state, status.interface, len(status.peers)) == (State.STOPPED, "wgmt-none", 1)
-
-
-def test_ping_without_the_right_to_is_said(agent: AnsweringAgent, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    agent.answer = STATUS
-    monkeypatch.setattr("os.execv", refuse)
-    monkeypatch.setattr(shutil, "which", lambda _name: "/bin/ping")
-    with pytest.raises(NotPermitted, match="Operation not permitted"):
-        showing.ping_peer(Place(agent.folder, None), "host-2", 1, is_ipv6=False)
 
 
 def test_this_machine_has_a_name_too() -> None:

@@ -83,6 +83,27 @@ async def test_everybody_may_ask_but_only_its_user_may_change(tmp_path: Path, mo
     await server.close()
 
 
+async def test_others_may_ask_as_fast_as_is_good_for_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = 100.0
+    monkeypatch.setattr("wireguard_mesh.client.local_server.ROOT", -1)
+    monkeypatch.setattr("wireguard_mesh.client.local_server.time.monotonic", lambda: moment)
+    server = LocalServer(tmp_path / "wg0.sock", Handler(), own_uid=OTHER_USER)
+    await server.open()
+
+    async def refusals(sent: bytes, times: int) -> list[str]:
+        answers = [local.answer.decode(await talk(tmp_path / "wg0.sock", sent)) for _ in range(times)]
+        return [answer.code for answer in answers if isinstance(answer, local.Refused)]
+
+    assert await refusals(b'{"type":"netcheck"}\n', 4) == ["rate_limited"]
+    assert await refusals(b'{"type":"ping","peer":"x"}\n', 21) == ["rate_limited"]
+    assert await refusals(b'{"type":"status"}\n', 30) == []
+    moment += 1.0
+    assert await refusals(b'{"type":"explain","peer":"x"}\n', 6) == ["rate_limited"]
+    await server.close()
+
+
 async def refused(path: Path) -> bool:
     try:
         return isinstance(local.answer.decode(await talk(path, b'{"type":"status"}\n')), local.Refused)

@@ -10,9 +10,9 @@ from ipaddress import ip_address
 import click
 
 from wireguard_mesh import __version__
-from wireguard_mesh.cli.output import age
 from wireguard_mesh.cli.place import Place
 from wireguard_mesh.cli.showing import current_status
+from wireguard_mesh.core.path_words import age
 from wireguard_mesh.model.endpoints import Address, Endpoint
 from wireguard_mesh.model.errors import MeshError
 from wireguard_mesh.protocol.status import PeerStatus, Status

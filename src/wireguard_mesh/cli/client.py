@@ -15,6 +15,7 @@ from wireguard_mesh.cli import errors
 from wireguard_mesh.cli.commands import Group
 from wireguard_mesh.cli.flags import agent_flags, place_flags, refuse_flags_before, with_flags_before
 from wireguard_mesh.cli.place import Place
+from wireguard_mesh.protocol.local import MAX_PING_TIMEOUT
 
 PROGRAM: Final = "vpn-client"
 SETTINGS: Final = {"help_option_names": ["-help", "--help", "-h"], "max_content_width": 100}
@@ -116,15 +117,62 @@ def ip(
 
 @cli.command()
 @place_flags
-@click.option("-c", "--count", type=click.IntRange(1), default=4, metavar="N", help="how many. Default 4")
+@click.option("-c", "-count", "--count", type=click.IntRange(1), metavar="N", help="how many. Default 4")
 @click.option("-4/-6", "is_ipv4", default=True, help="by IPv4, or by IPv6. Default IPv4")
+@click.option(
+    "-timeout",
+    "--timeout",
+    type=click.FloatRange(0.01, MAX_PING_TIMEOUT),
+    default=2.0,
+    metavar="SECONDS",
+    help="how long each answer may take. Default 2",
+)
+@click.option(
+    "-until-direct",
+    "--until-direct",
+    is_flag=True,
+    help="stop at the first answer by a direct path; without -c after 10 others, with an error",
+)
 @click.argument("peer")
 @click.pass_obj
-def ping(outer: Place, config: Path | None, interface: str | None, count: int, is_ipv4: bool, peer: str) -> None:
-    """Ping PEER, by its name, id or address, through the mesh."""
-    from wireguard_mesh.cli.showing import ping_peer
+def ping(
+    outer: Place,
+    config: Path | None,
+    interface: str | None,
+    count: int | None,
+    is_ipv4: bool,
+    timeout: float,
+    until_direct: bool,
+    peer: str,
+) -> None:
+    """Ping PEER, by its name, id or address, and say by which path each answer came."""
+    from wireguard_mesh.cli.diagnosing import PingOptions, ping_peer
 
-    ping_peer(outer.within(config, interface), peer, count, is_ipv6=not is_ipv4)
+    options = PingOptions(count, timeout, is_ipv6=not is_ipv4, until_direct=until_direct)
+    ping_peer(outer.within(config, interface), peer, options)
+
+
+@cli.command()
+@place_flags
+@click.option("-json", "--json", "as_json", is_flag=True, help="for programs")
+@click.pass_obj
+def netcheck(outer: Place, config: Path | None, interface: str | None, as_json: bool) -> None:
+    """Try what the network around this machine lets through."""
+    from wireguard_mesh.cli.diagnosing import print_netcheck
+
+    print_netcheck(outer.within(config, interface), as_json=as_json)
+
+
+@cli.command()
+@place_flags
+@click.option("-json", "--json", "as_json", is_flag=True, help="for programs")
+@click.argument("peer")
+@click.pass_obj
+def explain(outer: Place, config: Path | None, interface: str | None, as_json: bool, peer: str) -> None:
+    """Why PEER is reached as it is, and what would help."""
+    from wireguard_mesh.cli.diagnosing import print_explanation
+
+    print_explanation(outer.within(config, interface), peer, as_json=as_json)
 
 
 @cli.command(name="set")

@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from wireguard_mesh.protocol.status import MapSource, MapStatus, PeerStatus, State, Status
+from wireguard_mesh.core import path_words
+from wireguard_mesh.core.path_words import age
+from wireguard_mesh.model.paths import PathKind
+from wireguard_mesh.model.relays import NatClass
+from wireguard_mesh.protocol.status import (
+    MapSource,
+    MapStatus,
+    NatStatus,
+    PeerStatus,
+    PortMapping,
+    RelayStatus,
+    State,
+    Status,
+    Transport,
+)
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP: Final = 1024
@@ -15,6 +29,14 @@ _STATES: Final = {
     State.UP: "up",
 }
 
+_NATS: Final = {
+    NatClass.UNKNOWN: "unknown",
+    NatClass.PUBLIC: "none",
+    NatClass.EASY: "easy",
+    NatClass.HARD: "hard",
+    NatClass.BLOCKED: "UDP is blocked",
+}
+_TRANSPORTS: Final = {Transport.NONE: "nothing", Transport.UDP: "UDP", Transport.WEBSOCKET: "WebSocket"}
 _SOURCES: Final = {
     MapSource.STREAM: "changes come by stream",
     MapSource.NONE: "changes do not come now",
@@ -37,21 +59,12 @@ def size(count: int) -> str:
     return f"{amount:.1f} {_UNITS[-1]}"
 
 
-def age(seconds: float) -> str:
-    """How long ago: `42s`, `7m`, `3h`, `5d`."""
-    whole = max(0, int(seconds))
-    for length, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if whole >= length:
-            return f"{whole // length}{unit}"
-    return f"{whole}s"
-
-
 def status_lines(status: Status, wall: float) -> list[str]:
     """The whole status: a line for this machine, one for each peer, a summary. `wall` is now, in Unix seconds."""
     if status.ipv4 is None and not status.hostname:
         return _summary(status, wall)  # it has no place in the mesh yet
     own = [str(status.ipv4 or "-"), status.hostname or "-", "this machine", _STATES[status.state].partition(":")[0]]
-    rows = [[*own, *[""] * 2], *(_row(peer, wall) for peer in status.peers)]
+    rows = [[own[0], own[1], own[2], own[3], "", ""], *(_row(peer, wall) for peer in status.peers)]
     return [*table(rows), "", *_summary(status, wall)]
 
 
@@ -60,41 +73,89 @@ def _row(peer: PeerStatus, wall: float) -> list[str]:
         str(peer.ipv4),
         peer.hostname,
         peer.os or "-",
-        "online" if peer.online else "offline",
-        _tunnel(peer, wall),
+        path_of(peer),
+        _notes(peer, wall),
         f"rx {size(peer.received_bytes)}, tx {size(peer.sent_bytes)}" if peer.allowed_ips else "",
     ]
 
 
-def _tunnel(peer: PeerStatus, wall: float) -> str:
+def path_of(peer: PeerStatus) -> str:
+    """How packets reach it: `direct 203.0.113.4:51820`, `relay fra-1`, `offline`, or what is tried."""
+    if peer.path.kind is not PathKind.NONE:
+        return path_words.path(peer.path)
+    if not peer.online:
+        return "offline"
+    return f"no answer from {peer.path.endpoint}" if peer.path.endpoint else "no path"
+
+
+def _notes(peer: PeerStatus, wall: float) -> str:
     words = []
     if peer.exit_node:
         words.append("exit node in use" if peer.exit_node_in_use else "offers exit node")
-    if peer.active and peer.endpoint:
-        words.append(f"direct {peer.endpoint}")
-    elif peer.allowed_ips:
-        words.append(f"no answer from {peer.endpoint}" if peer.endpoint else "no endpoint known")
+    if peer.path.kind is not PathKind.NONE and not peer.online:
+        words.append("not heard by the server")
     if peer.latest_handshake:
         words.append(f"handshake {age(wall - peer.latest_handshake)} ago")
     return ", ".join(words) or "-"
 
 
 def _summary(status: Status, wall: float) -> list[str]:
-    active = sum(peer.active for peer in status.peers)
-    online = sum(peer.online for peer in status.peers)
     network = f"{status.network.ipv4}, {status.network.ipv6}" if status.network else "unknown yet"
     rows = [
         ["state", _STATES[status.state]],
         ["network", network],
         ["address", ", ".join(str(address) for address in (status.ipv4, status.ipv6) if address) or "none yet"],
         ["interface", _interface(status)],
-        ["peers", f"{len(status.peers)}, {online} of them online, {active} with a live tunnel"],
+        ["peers", _peers(status.peers)],
+        ["nat", nat(status.nat)],
+        *([["ports", port_mapping(status.port_mapping)]] if status.port_mapping != PortMapping() else []),
+        *([["relays", "; ".join(map(_relay, status.relays))]] if status.relays else []),
         ["server", _server(status, wall)],
         *([["map", _map(status.map, wall)]] if status.state is not State.STOPPED else []),
         ["exit node", _exit(status)],
         *(["problem", problem] for problem in status.problems),
     ]
     return table(rows)
+
+
+def _peers(peers: Sequence[PeerStatus]) -> str:
+    online = sum(peer.online for peer in peers)
+    direct = sum(peer.path.kind is PathKind.DIRECT for peer in peers)
+    relayed = sum(peer.path.kind is PathKind.RELAY for peer in peers)
+    return f"{len(peers)}, {online} of them online, {direct} direct, {relayed} by relay"
+
+
+def nat(known: NatStatus) -> str:
+    """What stands before this machine: `easy, heard from 203.0.113.4:1027`."""
+    words = [_NATS[known.kind]]
+    if known.reflexive:
+        words.append(f"heard from {' and '.join(map(str, known.reflexive))}")
+    if known.mapped:
+        words.append(f"the router forwards {' and '.join(map(str, known.mapped))}")
+    return ", ".join(words)
+
+
+def port_mapping(known: PortMapping) -> str:
+    """What the router forwards: `203.0.113.4:51820, by pcp`."""
+    if known.endpoint is not None:
+        return f"{known.endpoint}, by {known.protocol}"
+    return known.problem or "the router maps none"
+
+
+def milliseconds(value: float | None) -> str:
+    """`12.3 ms`, or `-`."""
+    return "-" if value is None else f"{value:.1f} ms"
+
+
+def _relay(relay: RelayStatus) -> str:
+    if not relay.reachable:
+        return f"{relay.id} not reached"
+    words = [f"{relay.id} by {_TRANSPORTS[relay.transport]}"]
+    if relay.milliseconds is not None:
+        words.append(milliseconds(relay.milliseconds))
+    if relay.pairs:
+        words.append(f"{relay.pairs} peer{'s' if relay.pairs > 1 else ''} by it")
+    return ", ".join(words)
 
 
 def _interface(status: Status) -> str:

@@ -1,9 +1,7 @@
-"""`vpn-client status`, `-status`, `ip`, `ping` and `exit-node list`: read-only commands."""
+"""`vpn-client status`, `-status`, `ip` and `exit-node list`: read-only commands."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from typing import Final
 
@@ -14,7 +12,7 @@ from wireguard_mesh.cli.place import Place
 from wireguard_mesh.client.local_client import NoAgent
 from wireguard_mesh.core.called import the_one
 from wireguard_mesh.core.exit_nodes import matches
-from wireguard_mesh.model.errors import NotFound, NotPermitted, Unsupported
+from wireguard_mesh.model.errors import NotFound
 from wireguard_mesh.model.names import Hostname, PeerId
 from wireguard_mesh.model.peers import Peer
 from wireguard_mesh.protocol import local
@@ -90,21 +88,6 @@ def _as_peer(peer: PeerStatus) -> Peer:
     return Peer(
         id=peer.id, public_key=peer.public_key, hostname=peer.hostname, os=peer.os, ipv4=peer.ipv4, ipv6=peer.ipv6
     )
-
-
-def ping_peer(place: Place, name: str, count: int, *, is_ipv6: bool) -> None:
-    """Become the system's ping, whose output and exit code people know."""
-    machine = find(current_status(place), name)
-    address = machine.ipv6 if is_ipv6 else machine.ipv4
-    if address is None:
-        raise NotFound(_NO_ADDRESS)
-    program = shutil.which("ping")
-    if program is None:
-        raise Unsupported("ping is not installed", "install it: apt-get install iputils-ping")
-    try:
-        os.execv(program, [program, "-n", "-c", str(count), str(address)])
-    except OSError as error:
-        raise NotPermitted(f"{program} cannot be run ({error.strerror})", "use sudo") from None
 
 
 def print_exit_nodes(place: Place, *, as_json: bool) -> None:

@@ -7,10 +7,12 @@ import logging
 import os
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
+from wireguard_mesh.core.ratelimit import RateLimiter
 from wireguard_mesh.model.errors import InvalidValue, MeshError, NotPermitted, Unavailable
 from wireguard_mesh.protocol import local
 from wireguard_mesh.protocol.codec import encode
@@ -21,6 +23,10 @@ REQUEST_TIMEOUT: Final = 5.0  # seconds for the caller to send its line, and to 
 _SOCKET_MODE: Final = 0o666  # everybody may connect; what one may do is decided by who one is
 _UCRED: Final = struct.Struct("3i")  # unix(7): process, user and group id
 ROOT: Final = 0
+
+# At once, and then a second, of one of the other users.
+_NETCHECKS: Final = (3, 0.1)
+_PINGS: Final = (20, 5.0)  # ping of iputils lets users do as much
 
 _BUSY: Final = Unavailable("the agent is asked too much at once", "try again")
 
@@ -37,6 +43,8 @@ class LocalServer:
         self._handler = handler
         self._own_uid = os.getuid() if own_uid is None else own_uid
         self._server: asyncio.Server | None = None
+        self._netchecks = RateLimiter(*_NETCHECKS, what="the network was tried out just now")
+        self._pings = RateLimiter(*_PINGS, what="pings come too fast")
         self._callers: dict[asyncio.Task[None], int] = {}  # and who they are
 
     async def open(self) -> None:
@@ -85,6 +93,15 @@ class LocalServer:
         alike = [other for other in self._callers.values() if self._is_privileged(other) == self._is_privileged(uid)]
         return len(alike) < MAX_CALLERS and (self._is_privileged(uid) or alike.count(uid) < MAX_CALLERS_OF_USER)
 
+    def _check(self, request: local.Request, uid: int) -> None:
+        """Raises `NotPermitted` for what only root and the agent's own user may do, `RateLimited` for questions that
+        make the agent send packets and come too fast."""
+        if not isinstance(request, local.Question):
+            raise NotPermitted("only root and the agent's own user may do this", "use sudo")
+        if not isinstance(request, local.StatusRequest):
+            limiter = self._netchecks if isinstance(request, local.NetcheckRequest) else self._pings
+            limiter.take(uid, time.monotonic())
+
     async def _answer(self, reader: asyncio.StreamReader, uid: int) -> local.Answer | None:
         async with asyncio.timeout(REQUEST_TIMEOUT):
             try:
@@ -95,8 +112,8 @@ class LocalServer:
                 line = b""
         try:
             request = local.request.decode(line)
-            if not isinstance(request, local.StatusRequest) and not self._is_privileged(uid):
-                raise NotPermitted("only root and the agent's own user may do this", "use sudo")
+            if not self._is_privileged(uid):
+                self._check(request, uid)
             return await self._handler(request)
         except InvalidValue as error:
             return _refused(error)

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from wireguard_mesh import __version__
+from wireguard_mesh.client.diagnosis import Diagnosis
 from wireguard_mesh.client.parts import Parts
 from wireguard_mesh.client.status import peer_statuses
 from wireguard_mesh.core import path_view
@@ -33,12 +34,19 @@ class Requests:
     def __init__(self, parts: Parts, end: Callable[[], None]) -> None:
         self._parts: Final = parts
         self._end = end
+        self._diagnosis = Diagnosis(parts, self._status)
 
     async def handle(self, request: local.Request) -> local.Answer:
         """Answer one request. Raises `MeshError`."""
         match request:
             case local.StatusRequest():
                 return await self._status()
+            case local.NetcheckRequest():
+                return await self._diagnosis.netcheck()
+            case local.PingRequest():
+                return await self._diagnosis.ping(request)
+            case local.ExplainRequest():
+                return await self._diagnosis.explain(request)
             case local.SetRequest():
                 return self._set(request)
             case local.DownRequest():

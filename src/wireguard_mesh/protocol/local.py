@@ -64,7 +64,9 @@ class ExplainRequest(msgspec.Struct, frozen=True, tag="explain"):
     peer: _Text
 
 
-Request = StatusRequest | DownRequest | LogoutRequest | SetRequest
+Question = StatusRequest | NetcheckRequest | PingRequest | ExplainRequest
+"""What everybody on the machine may ask."""
+Request = Question | DownRequest | LogoutRequest | SetRequest
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
