@@ -10,6 +10,7 @@ from tests.core.samples import public_key, relay
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.protocol import relay_api as api
+from wireguard_mesh.protocol.api import RelayCounters
 from wireguard_mesh.protocol.codec import encode
 
 REGISTRATION = api.RelayRegistration(
@@ -22,7 +23,7 @@ def test_messages_survive_the_wire() -> None:
     registered = api.RelayRegistered(relay=relay(1))
     assert api.relay_registered.decode(encode(registered)) == registered
     seen = api.Observation(public_key=public_key(1), vantage=1, endpoint=Endpoint.parse("192.0.2.1:7"))
-    beat = api.RelayHeartbeat(observations=(seen,), counters=api.RelayCounters(sessions=3))
+    beat = api.RelayHeartbeat(observations=(seen,), counters=RelayCounters(sessions=3))
     assert api.relay_heartbeat.decode(encode(beat)) == beat
     answer = api.RelayHeartbeatResponse(epoch="e", revision=3, time=4.0)
     assert api.relay_heartbeat_response.decode(encode(answer)) == answer

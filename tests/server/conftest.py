@@ -17,16 +17,19 @@ from tests.core.samples import private_key
 from wireguard_mesh.core.liveness import Liveness
 from wireguard_mesh.core.ratelimit import RateLimiter
 from wireguard_mesh.protocol import api
+from wireguard_mesh.protocol.relay_keys import RelayKey
 from wireguard_mesh.protocol.signatures import Signer, make_nonce
 from wireguard_mesh.server.app import make_app
 from wireguard_mesh.server.clock import Clock
 from wireguard_mesh.server.mesh import Mesh
+from wireguard_mesh.server.relays import Relays
 from wireguard_mesh.server.writer import Writer
 from wireguard_mesh.store.store import Birth, Store
 
 SERVER_KEY = private_key(1000)
 START = 1_700_000_000.0
 BURST = 20
+RELAY_KEY = RelayKey(bytes(range(32)))
 
 
 @dataclass
@@ -46,6 +49,7 @@ class Server:
     """A server, and ways to ask it."""
 
     mesh: Mesh
+    relays: Relays
     writer: Writer
     store: Store
     liveness: Liveness
@@ -94,10 +98,11 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         writer, liveness, RateLimiter(BURST, 1.0, what="too many registrations from this address"), store, clock
     )
     writing = asyncio.create_task(writer.run())
-    app: Any = make_app(mesh, SERVER_KEY, clock)
+    relays = Relays(mesh, writer, store, clock, SERVER_KEY.public_key, lambda: RELAY_KEY)
+    app: Any = make_app(mesh, relays, SERVER_KEY, clock)
     transport = httpx.ASGITransport(app, client=("192.0.2.77", 1234))
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as http:
-        server = Server(mesh, writer, store, liveness, time, http, app)
+        server = Server(mesh, relays, writer, store, liveness, time, http, app)
         await server.learn_instance()
         yield server
     writer.stop()

@@ -99,7 +99,7 @@ async def test_a_wrong_clock_is_told_apart(server: Server, age: float) -> None:
 async def test_a_replay_over_a_restart_is_refused_and_the_new_run_s_name_is_told(server: Server) -> None:
     headers = server.signature(1, "POST", TARGET, BODY, -50.0)  # by a clock that is ahead
     assert (await server.http.post(TARGET, content=BODY, headers=headers)).status_code == 200
-    restarted = httpx.ASGITransport(make_app(server.mesh, SERVER_KEY, Clock(lambda: server.time.wall)))  # type: ignore[arg-type]  # as ASGI has it
+    restarted = httpx.ASGITransport(make_app(server.mesh, server.relays, SERVER_KEY, Clock(lambda: server.time.wall)))  # type: ignore[arg-type]  # as ASGI has it
     async with httpx.AsyncClient(transport=restarted, base_url="http://server") as http:
         answer = await http.post(TARGET, content=BODY, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (401, "stale_nonce")

@@ -39,7 +39,8 @@ async def test_every_reference_leads_somewhere(server: Server) -> None:
 async def test_signed_operations_say_so(server: Server) -> None:
     document = (await server.plain("GET", "/v1/openapi.json")).json()
     signed = {path for path, methods in document["paths"].items() if any("security" in m for m in methods.values())}
-    assert signed == {"/v1/register", "/v1/heartbeat", "/v1/map", "/v1/map/stream", "/v1/peer"}
+    peers = {"/v1/register", "/v1/heartbeat", "/v1/map", "/v1/map/stream", "/v1/peer", "/v1/relay"}
+    assert signed == peers | {"/v1/relays", "/v1/relays/register", "/v1/relays/heartbeat"}
 
 
 async def test_a_server_that_cannot_write_says_so_in_the_form_of_its_health(server: Server) -> None:

@@ -10,7 +10,7 @@ from tests.core.samples import public_key, register
 from tests.server.conftest import Server
 from tests.waiting import until
 from wireguard_mesh.core.catch_up import News
-from wireguard_mesh.core.commands import Command, Leave
+from wireguard_mesh.core.commands import Leave, PeerCommand
 from wireguard_mesh.core.registry import Outcome
 from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.errors import MeshError, NotFound, Unavailable
@@ -22,7 +22,7 @@ from wireguard_mesh.store.faults import Damaged, StorageFull
 from wireguard_mesh.store.store import Decide, Store
 
 
-async def submit_all(writer: Writer, *commands: Command) -> list[Record | BaseException]:
+async def submit_all(writer: Writer, *commands: PeerCommand) -> list[Record | BaseException]:
     return await asyncio.gather(*(writer.submit(command) for command in commands), return_exceptions=True)
 
 

@@ -19,11 +19,13 @@ from wireguard_mesh.model.errors import InvalidValue, Unavailable
 from wireguard_mesh.model.networks import DEFAULT_IPV4_NETWORK
 from wireguard_mesh.protocol import api
 from wireguard_mesh.protocol.codec import Decoder
-from wireguard_mesh.server.config import DEFAULT_FILE, DEFAULT_LISTEN, ENVIRONMENT_PREFIX, Settings, load_settings
+from wireguard_mesh.server.config import ENVIRONMENT_PREFIX, Settings, load_settings
 from wireguard_mesh.server.listening import ListenAddress, best_address, bracketed
+from wireguard_mesh.server.server_file import DEFAULT_FILE, DEFAULT_LISTEN, make_relay_key, relay_key_of
 
 if TYPE_CHECKING:
     from wireguard_mesh.server.daemon import Running
+    from wireguard_mesh.server.own_relay import Place
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -97,6 +99,13 @@ _EPILOG: Final = (
     metavar="N",
     help="open at once from one address, 0 for no limit; an agent has two. Default 3000",
 )
+@click.option("-udp", "--udp", metavar="on|off", help="relay packets, on UDP ports numbered as -listen. Default on")
+@click.option(
+    "-relay-address",
+    "--relay-address",
+    metavar="HOST",
+    help="name or address at which clients reach those UDP ports. Default where they reach the server",
+)
 @click.option("-log-level", "--log-level", type=click.Choice(_LEVELS), help="Default info")
 @click.pass_context
 def cli(context: click.Context, /, log_level: str | None, **flags: str | None) -> None:
@@ -126,8 +135,39 @@ def status(flags: dict[str, str | None]) -> None:
     click.echo(f"network     {server.network.ipv4}, {server.network.ipv6}")
     click.echo(f"peers       {health.peers}, {health.online} of them online, revision {health.revision}")
     click.echo(f"streams     {health.streams} follow the map here")
+    click.echo(f"relay       {_relay_line(health.relay)}")
+    for relay in health.relays:
+        if health.relay is None or relay.id != health.relay.id:
+            click.echo(f"            {relay.id}: {_does(relay.does) if relay.does else 'tells another server'}")
     click.echo(f"admission   {server.admission}")
     click.echo(f"public key  {server.server_public_key}")
+
+
+@cli.command("relay-key")
+@click.option("-new", "--new", "is_new", is_flag=True, help="another one, in place of the one before")
+@click.pass_obj
+def relay_key(flags: dict[str, str | None], is_new: bool) -> None:
+    """Print the key that makes a machine a relay of this mesh: vpn-relay -server URL -key KEY.
+
+    It is made when it is first asked for, and kept in the configuration. The running server knows it at once.
+    """
+    settings = load_settings(flags, os.environ)
+    key = None if is_new else relay_key_of(settings.file)
+    click.echo((key or make_relay_key(settings.file)).to_text())
+
+
+def _relay_line(own: api.RelayHealth | None) -> str:
+    if own is None:
+        return "off: this server relays nothing"
+    ports = " and ".join(map(str, own.ports))
+    return f"{own.id} on UDP ports {ports}, {_does(own.does) if own.up else 'down: its process does not run'}"
+
+
+def _does(does: api.RelayCounters) -> str:
+    return (
+        f"{does.sessions} sessions, {does.routes} routes, {does.carriers} over TCP, "
+        f"{does.forwarded_packets} packets, {does.forwarded_bytes} bytes relayed"
+    )
 
 
 cli.add_command(database)
@@ -168,6 +208,7 @@ def _announce(settings: Settings, running: Running) -> None:
     lines += [
         f"Network:       {running.network.ipv4} and {running.network.ipv6}",
         f"Peers:         {running.peers}",
+        f"Relay:         {_place_line(running.relay)}",
         f"Public key:    {settings.private_key.public_key}",
         f"Configuration: {settings.file}",
         f"Database:      {running.database}",
@@ -182,6 +223,13 @@ def _announce(settings: Settings, running: Running) -> None:
         # Nobody reads it, or there is no room: that is no reason not to serve.
         log.warning("cannot print where the server is: %s listen=%s", error.strerror, running.listen)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _place_line(place: Place | None) -> str:
+    if place is None:
+        return "off"
+    ports = " and ".join(map(str, place.ports))
+    return f"UDP ports {ports}, which a firewall in front must let through"
 
 
 def _ask(listen: ListenAddress, path: str, decoder: Decoder[T]) -> T:

@@ -16,9 +16,9 @@ def changes_since(snapshot: Snapshot, asker: PublicKey, since: MapVersion | None
     """The update that brings `asker` from `since` (None: it has nothing) to the snapshot.
 
     The asker's own record is among the others, so that all who have the same get the same. Costs as much as changed,
-    not as much as there is. Raises `NotFound` if the asker is not registered (any more).
+    not as much as there is. Raises `NotFound` if the asker is no peer and no relay (any more).
     """
-    snapshot.record(asker)
+    snapshot.check_follower(asker)
     if since is None or not can_follow(snapshot, since):
         return MapUpdate(
             kind=UpdateKind.SNAPSHOT,

@@ -103,6 +103,11 @@ class Snapshot:
             raise NotFound("there is no peer of this id", "register again")
         return self.records[key]
 
+    def check_follower(self, public_key: PublicKey) -> None:
+        """Raises `NotFound` for a key that is neither a peer's nor a relay's."""
+        if public_key not in self.records and self.relay_of(public_key) is None:
+            raise NotFound("this key is not registered here", "register again")
+
     def relay_of(self, public_key: PublicKey) -> Relay | None:
         """The relay whose key that is; there are few."""
         return next((relay for relay in self.relays if relay.public_key == public_key), None)

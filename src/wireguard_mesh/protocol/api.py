@@ -27,7 +27,7 @@ from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import PeerId
 from wireguard_mesh.model.networks import MeshNetwork
 from wireguard_mesh.model.peers import MapVersion, Peer
-from wireguard_mesh.model.relays import MAX_RELAYS, Relay, RelayDistance
+from wireguard_mesh.model.relays import MAX_RELAYS, Relay, RelayDistance, RelayId
 from wireguard_mesh.protocol.codec import Decoder
 
 MAX_ENDPOINTS: Final = 16
@@ -60,9 +60,36 @@ class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
     time: float
 
 
+class RelayCounters(msgspec.Struct, frozen=True, kw_only=True):
+    """How a relay does. Counts are since its process began."""
+
+    registered: int = 0
+    sessions: int = 0
+    routes: int = 0
+    carriers: int = 0
+    forwarded_packets: int = 0
+    forwarded_bytes: int = 0
+
+
+class RelayHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """The server's own relay, and its UDP ports. `up`: its process runs."""
+
+    id: RelayId
+    up: bool
+    ports: tuple[int, ...]
+    does: RelayCounters
+
+
+class RelaySummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A relay of the map. `does`: None if it tells another server."""
+
+    id: RelayId
+    does: RelayCounters | None = None
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """`GET /v1/health`: 200 with `ok`, or 503 with what fails, and how much is served. `uptime` in seconds;
-    `streams`: how many follow the map here."""
+    `streams`: how many follow the map here. `relays`: all that are in the map."""
 
     status: str
     version: str
@@ -71,6 +98,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     online: int
     uptime: float
     streams: int = 0
+    relay: RelayHealth | None = None
+    relays: tuple[RelaySummary, ...] = ()
 
 
 class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True):

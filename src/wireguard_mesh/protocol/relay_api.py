@@ -23,12 +23,14 @@ from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.model.relays import Relay, VantagePoint
+from wireguard_mesh.protocol.api import RelayCounters
 from wireguard_mesh.protocol.codec import Decoder
 
 HEARTBEAT_SECONDS: Final = 10.0
 SILENCE_SECONDS: Final = 30.0  # of a relay, which then leaves the map
 VANTAGE_POINTS: Final = 2
 MAX_OBSERVATIONS: Final = 400  # of one heartbeat: some 50 kB; what does not fit comes with the next one, sent at once
+RELAY_HEADER: Final = "mesh-relay"  # in the answer to `GET /v1/relay`: the id of the relay that is reached by it
 MAX_PROOF: Final = 64  # characters
 
 VantagePoints = Annotated[tuple[VantagePoint, ...], msgspec.Meta(min_length=VANTAGE_POINTS, max_length=VANTAGE_POINTS)]
@@ -63,17 +65,6 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     vantage: Annotated[int, msgspec.Meta(ge=0, lt=VANTAGE_POINTS)]
     endpoint: Endpoint | None = None
     over_web: bool = False
-
-
-class RelayCounters(msgspec.Struct, frozen=True, kw_only=True):
-    """How a relay does. Counts are since its process began."""
-
-    registered: int = 0
-    sessions: int = 0
-    routes: int = 0
-    carriers: int = 0
-    forwarded_packets: int = 0
-    forwarded_bytes: int = 0
 
 
 class RelayHeartbeat(msgspec.Struct, frozen=True, kw_only=True):

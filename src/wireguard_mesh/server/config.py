@@ -3,59 +3,41 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import msgspec
-
 from wireguard_mesh.core.ipam import QUARANTINE_SECONDS
 from wireguard_mesh.core.liveness import CLEANUP_SECONDS, HEARTBEAT_TIMEOUT_SECONDS
 from wireguard_mesh.core.ratelimit import REGISTRATION_BURST, REGISTRATION_RATE
 from wireguard_mesh.model.durations import parse_duration
-from wireguard_mesh.model.errors import InvalidValue, Unavailable
+from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.keys import KEY_LENGTH, PrivateKey, PublicKey
-from wireguard_mesh.model.networks import DEFAULT_IPV4_NETWORK, parse_ipv4_network
-from wireguard_mesh.protocol.codec import Decoder
+from wireguard_mesh.model.networks import parse_ipv4_network
 from wireguard_mesh.server.listening import ListenAddress
+from wireguard_mesh.server.server_file import DEFAULT_FILE, ServerFile, fields_of, read_file, write_file
 from wireguard_mesh.store.location import Location, parse_location, parse_path, written
 
 T = TypeVar("T")
 
 CONNECTIONS_PER_SOURCE: Final = 3_000  # an agent has two
 
-DEFAULT_FILE: Final = Path("~/.config/wireguard-mesh/server.json")
-DEFAULT_LISTEN: Final = ":8080"
 DATABASE_NAME: Final = "peers.db"
 ENVIRONMENT_PREFIX: Final = "VPN_SERVER_"
-_PRIVATE_FILE: Final = 0o600
-_PRIVATE_FOLDER: Final = 0o700
 _SHORTEST: Final = 1.0  # seconds between two looks for silent peers
+_SWITCH: Final = {"on": True, "off": False}
+_HOST: Final = re.compile(r"[A-Za-z0-9._:-]{0,253}")  # what a name or an address may have
 _TOO_MUCH: Final = 1e9  # of anything: seconds, peers, connections
-
-
-class ServerFile(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What the file holds; fields that are not ours are kept. Durations in seconds."""
-
-    listen_addr: str = DEFAULT_LISTEN
-    network_cidr: str = str(DEFAULT_IPV4_NETWORK)
-    private_key: str = ""
-    public_key: str = ""
-    db_path: str = ""
-    heartbeat_timeout: float | None = None
-    cleanup_interval: float | None = None
-    quarantine: float | None = None
-    registration_burst: float | None = None
-    registration_rate: float | None = None
-    connections_per_source: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All that a server is told. `network_binding`: a database that stands must agree with it; else its own counts."""
+    """All that a server is told. `network_binding`: a database that stands must agree with it; else its own counts.
+    `udp`: it is a relay too; `relay_address`: the name or address that its UDP ports have for clients, "" if that is
+    where they reach it by HTTP."""
 
     file: Path
     private_key: PrivateKey
@@ -69,9 +51,8 @@ class Settings:
     registration_burst: float
     registration_rate: float
     connections_per_source: int
-
-
-_decoder: Final[Decoder[ServerFile]] = Decoder(ServerFile)
+    udp: bool
+    relay_address: str
 
 
 def load_settings(
@@ -93,11 +74,11 @@ def load_settings(
         if name not in given and environment.get(variable):
             given[name] = environment[variable]
     path = parse_path(given.get("config") or str(DEFAULT_FILE))
-    standing = _read(path)
+    standing = read_file(path)
     contents = standing if standing is not None else ServerFile()
     settings = _settings(path, contents, given, random)
     if not contents.private_key and create:
-        _write(path, {**_first_file(settings), **_fields(path), **_identity_fields(settings)})
+        write_file(path, {**_first_file(settings), **fields_of(path), **_identity_fields(settings)})
     return settings
 
 
@@ -106,11 +87,11 @@ def settle(settings: Settings, database: Location) -> None:
 
     A database that only a flag named is none of the file's. Raises `Unavailable`.
     """
-    fields = _fields(settings.file)
+    fields = fields_of(settings.file)
     own = _database(fields.get("db_path", ""), settings.file)
     settled = {**fields, "db_path": written(database), "network_cidr": str(settings.network)}
     if own == settings.database and settled != fields:
-        _write(settings.file, settled)
+        write_file(settings.file, settled)
 
 
 def _settings(path: Path, contents: ServerFile, given: Mapping[str, str], random: Callable[[int], bytes]) -> Settings:
@@ -141,6 +122,8 @@ def _settings(path: Path, contents: ServerFile, given: Mapping[str, str], random
         registration_burst=number("registration_burst", REGISTRATION_BURST, _amount),
         registration_rate=number("registration_rate", REGISTRATION_RATE, _amount),
         connections_per_source=int(number("connections_per_source", CONNECTIONS_PER_SOURCE, _amount)),
+        udp=_named("udp", _switch, given["udp"]) if "udp" in given else contents.udp is not False,
+        relay_address=_named("relay_address", _relay_address, given.get("relay_address", contents.relay_address)),
     )
     if settings.cleanup_interval < _SHORTEST or settings.heartbeat_timeout < settings.cleanup_interval:
         raise InvalidValue(
@@ -187,10 +170,6 @@ def _identity_fields(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _fields(path: Path) -> dict[str, Any]:
-    return msgspec.json.decode(path.read_bytes(), type=dict[str, Any]) if path.exists() else {}
-
-
 def _amount(text: str) -> float:
     try:
         amount = float(text)
@@ -201,43 +180,23 @@ def _amount(text: str) -> float:
     return amount
 
 
+def _switch(text: str) -> bool:
+    if text not in _SWITCH:
+        raise InvalidValue(f"{text!r} is neither on nor off")
+    return _SWITCH[text]
+
+
+def _relay_address(text: str) -> str:
+    address = text.strip().removeprefix("[").removesuffix("]")
+    if not _HOST.fullmatch(address):
+        raise InvalidValue(
+            f"{text!r} is no name or address", "write it without a port, as vpn.example.com or 192.0.2.1"
+        )
+    return address
+
+
 def _named(name: str, parse: Callable[[str], T], text: str) -> T:
     try:
         return parse(text)
     except InvalidValue as error:
         raise InvalidValue(f"{name.replace('_', '-')}: {error.message}", error.hint) from None
-
-
-def _read(path: Path) -> ServerFile | None:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise Unavailable(f"cannot read {path}: {error.strerror}", "choose a file of yours with -config") from None
-    try:
-        return _decoder.decode(data)
-    except InvalidValue as error:
-        raise InvalidValue(
-            f"{path} is damaged: {error.message}",
-            "it holds the server's identity: repair it, or move it away to start anew",
-        ) from None
-
-
-def _write(path: Path, fields: Mapping[str, Any]) -> None:
-    text = msgspec.json.format(msgspec.json.encode(fields), indent=2) + b"\n"
-    try:
-        path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
-        # A temporary file is made for its owner only, and takes the place of the old one whole or not at all.
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-            try:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-                os.fchmod(file.fileno(), _PRIVATE_FILE)
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise Unavailable(f"cannot write {path}: {error.strerror}", "choose a file of yours with -config") from None

@@ -161,6 +161,9 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             super().shutdown()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Whether a connection becomes something else, the application decides; anybody may ask for it."""
+
     def send_400_response(self, _msg: str) -> None:
         """What is no HTTP is answered as everything else is."""
         self._refuse(b"400 Bad Request", error_body("bad_request", "this is no valid HTTP request"))

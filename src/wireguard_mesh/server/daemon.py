@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,9 @@ from wireguard_mesh.server.http_server import OTHER_FILES, HttpServer
 from wireguard_mesh.server.legacy import Legacy, find_legacy, take_over
 from wireguard_mesh.server.listening import ListenAddress, bind
 from wireguard_mesh.server.mesh import Mesh
+from wireguard_mesh.server.own_relay import OwnRelay, Place, find_place
+from wireguard_mesh.server.relays import SWEEP_SECONDS, Relays
+from wireguard_mesh.server.server_file import relay_key_of
 from wireguard_mesh.server.shared import MAX_CONNECTIONS
 from wireguard_mesh.server.writer import Writer
 from wireguard_mesh.store.location import Location, PostgresUrl
@@ -51,6 +55,7 @@ class Running:
     database: Location
     peers: int
     imported: Path | None
+    relay: Place | None
 
 
 async def run_server(settings: Settings, ready: Callable[[Running], None], clock: Clock | None = None) -> None:
@@ -76,6 +81,9 @@ async def run_server(settings: Settings, ready: Callable[[Running], None], clock
         sockets = bind(settings.listen)
         for listener in sockets:
             stack.callback(listener.close)
+        place = find_place(settings, sockets[0].getsockname()[1])
+        if place is not None:
+            stack.callback(place.close)
         _allow_connections()  # after all that may refuse the start, which is to be said alone
         running = Running(
             listen=ListenAddress(settings.listen.host, sockets[0].getsockname()[1]),
@@ -83,6 +91,7 @@ async def run_server(settings: Settings, ready: Callable[[Running], None], clock
             database=database,
             peers=len(loaded.snapshot.records),
             imported=legacy.source if legacy and is_imported else None,
+            relay=place,
         )
         writer = Writer(store, loaded.snapshot, clock, quarantine=settings.quarantine)
         mesh = Mesh(
@@ -96,18 +105,24 @@ async def run_server(settings: Settings, ready: Callable[[Running], None], clock
             store,
             clock,
         )
-        http = HttpServer(make_app(mesh, settings.private_key, clock), settings.connections_per_source)
+        server_key = settings.private_key.public_key
+        relays = Relays(mesh, writer, store, clock, server_key, partial(relay_key_of, settings.file))
+        if place is not None:
+            relays.own = OwnRelay(place, loaded.snapshot, clock, relays.own_observed)
+        http = HttpServer(make_app(mesh, relays, settings.private_key, clock), settings.connections_per_source)
         stopper = asyncio.create_task(_stop_when(told_to_stop, writer, http))
         sweeper = asyncio.create_task(_sweep(mesh, settings.cleanup_interval))
         following = asyncio.create_task(_follow(store, writer))
         writing = asyncio.create_task(writer.run())
+        relaying = asyncio.create_task(_relay(relays))
+        await relays.sweep()  # so that the first map has our own relay already
         _spare_what_stays()
         ready(running)
         try:
             await http.serve_on(sockets)
         finally:
             writer.stop()
-            for task in (sweeper, stopper, following):
+            for task in (sweeper, stopper, following, relaying):
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
@@ -124,6 +139,22 @@ async def _follow(store: Store, writer: Writer) -> None:
             # A fault of ours: each batch catches up all the same.
             log.exception("what other servers write is not followed for a moment")
             await asyncio.sleep(_FOLLOW_AGAIN_SECONDS)
+
+
+async def _relay(relays: Relays) -> None:
+    own = asyncio.create_task(relays.own.run()) if relays.own is not None else None
+    try:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                await relays.sweep()
+            except Exception:
+                # A fault of ours must not end the watch over relays.
+                log.exception("the sweep for silent relays failed")
+    finally:
+        if relays.own is not None and own is not None:
+            relays.own.stop()
+            await own
 
 
 async def _sweep(mesh: Mesh, interval: float) -> None:

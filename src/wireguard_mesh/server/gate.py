@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import IPv4Address, ip_address
 from typing import Any, Final
@@ -84,8 +85,15 @@ class Gate:
 
         Raises `SignatureRefused`, `ClockSkew`, `StaleNonce`, `Replayed`, `RateLimited`.
         """
+        return self.stranger(request, body, self._mesh.admit)
+
+    def stranger(self, request: AnyRequest, body: bytes, admit: Callable[[PublicKey, Address], None]) -> PublicKey:
+        """The key that signed a request, whoever it is; remembered if `admit` does not raise.
+
+        Raises `SignatureRefused`, `ClockSkew`, `StaleNonce`, `Replayed`, and what `admit` does.
+        """
         signed = self._verify(request, body)
-        self._mesh.admit(signed.public_key, source(request))
+        admit(signed.public_key, source(request))
         return self._once(signed)
 
     async def member(self, request: AnyRequest, body: bytes) -> PublicKey:
@@ -97,6 +105,14 @@ class Gate:
         if signed.public_key not in self._mesh.snapshot.records:
             await self._mesh.meet(signed.public_key)
         self._mesh.snapshot.record(signed.public_key)
+        return self._once(signed)
+
+    async def follower(self, request: AnyRequest, body: bytes) -> PublicKey:
+        """The key of a registered peer or relay that signed a request. Raises as `member`."""
+        signed = self._verify(request, body)
+        if signed.public_key not in self._mesh.snapshot.records:
+            await self._mesh.meet(signed.public_key)
+        self._mesh.snapshot.check_follower(signed.public_key)
         return self._once(signed)
 
     def _verify(self, request: AnyRequest, body: bytes) -> Signed:

@@ -10,7 +10,7 @@ import msgspec
 from wireguard_mesh import __version__
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.keys import PublicKey
-from wireguard_mesh.protocol import api, seed
+from wireguard_mesh.protocol import api, relay_api, seed
 
 _TEXTS: Final[dict[Any, dict[str, Any]]] = {
     PublicKey: {"type": "string", "contentEncoding": "base64", "minLength": 44, "maxLength": 44},
@@ -49,6 +49,8 @@ _SECURITY: Final = {
     }
 }
 
+_REGISTER_RELAY: Final = ("/v1/relays/register", "post", "Become a relay")
+_RELAY_LIVES: Final = ("/v1/relays/heartbeat", "post", "This relay lives, and sees peers")
 # path, method, what it does, request, response, signed, parameters
 _OPERATIONS: Final[tuple[tuple[str, str, str, Any, Any, bool, tuple[dict[str, Any], ...]], ...]] = (
     ("/register", "post", "Register a key, plainly", seed.RegisterRequest, seed.RegisterResponse, False, ()),
@@ -61,17 +63,19 @@ _OPERATIONS: Final[tuple[tuple[str, str, str, Any, Any, bool, tuple[dict[str, An
     ("/v1/map", "get", "The network map, or what changed", None, api.MapUpdate, True, (_SINCE,)),
     ("/v1/map/stream", "get", "The network map as it changes", None, None, True, (_SINCE, _LAST_EVENT_ID)),
     ("/v1/peer", "delete", "Leave the mesh", None, api.LeaveResponse, True, ()),
+    ("/v1/relay", "get", "The relay over a WebSocket", None, None, True, ()),
+    (*_REGISTER_RELAY, relay_api.RelayRegistration, relay_api.RelayRegistered, True, ()),
+    (*_RELAY_LIVES, relay_api.RelayHeartbeat, relay_api.RelayHeartbeatResponse, True, ()),
+    ("/v1/relays", "delete", "A relay goes", None, relay_api.RelayLeft, True, ()),
 )
-# Answers that are no JSON.
-_STREAMS: Final[dict[str, dict[str, Any]]] = {
-    "/v1/map/stream": {
-        "text/event-stream": {
-            "schema": {
-                "type": "string",
-                "description": "Server-Sent Events: snapshot, remove, upsert, current; docs/protocol.md describes them",
-            }
-        }
-    }
+_EVENTS: Final = {
+    "type": "string",
+    "description": "Server-Sent Events: snapshot, remove, upsert, relays, current; docs/protocol.md describes them",
+}
+# Answers that are no JSON: status, what it means, and the form of the body.
+_OTHERS: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
+    "/v1/map/stream": ("200", "done", {"content": {"text/event-stream": {"schema": _EVENTS}}}),
+    "/v1/relay": ("101", "the connection is a WebSocket; docs/protocol.md says what it carries", {}),
 }
 # Answers to more than one status of the same form: a server that cannot write says so by its health.
 _ALSO: Final[dict[str, tuple[str, str]]] = {"/v1/health": ("503", "the database cannot be written")}
@@ -87,11 +91,11 @@ def openapi_document() -> dict[str, Any]:
     bodies = dict(zip(types, (_json(reference) for reference in references), strict=True))
     paths: dict[str, Any] = {}
     for path, method, summary, request, response, signed, parameters in _OPERATIONS:
-        answer = bodies[response] if response is not None else {"content": _STREAMS[path]}
+        status, meaning, answer = ("200", "done", bodies[response]) if response is not None else _OTHERS[path]
         operation: dict[str, Any] = {
             "summary": summary,
             "responses": {
-                "200": {"description": "done", **answer},
+                status: {"description": meaning, **answer},
                 "default": {"description": "refused", **bodies[seed.ErrorResponse]},
             },
         }

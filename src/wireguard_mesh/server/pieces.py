@@ -88,19 +88,20 @@ class MapPieces:
         self._fill()
 
     def follow(self, snapshot: Snapshot) -> Sequence[PublicKey]:
-        """The map is another now; costs as much as changed. Returns the keys of those that left."""
+        """The map is another now; costs as much as changed. Returns the keys of those that left, relays too."""
         before, self.snapshot = self.snapshot, snapshot
+        relays = {relay.public_key for relay in before.relays} - {relay.public_key for relay in snapshot.relays}
         since, self.version = self.version, snapshot.version
         self._steps.clear()
         if not can_follow(snapshot, since):
             self._fill()
-            return [key for key in before.records if key not in snapshot.records]
+            return [*relays, *(key for key in before.records if key not in snapshot.records)]
         gone = [before.keys[peer_id] for peer_id in snapshot.removed_since(since.revision) if peer_id in before.keys]
         for key in gone:
             self._take_out(before.records[key].number)
         for record in snapshot.changed_since(since.revision):
             self._put(record.number, record.peer)
-        return [key for key in gone if key not in snapshot.records]
+        return [*relays, *(key for key in gone if key not in snapshot.records)]
 
     def beginning(self) -> Piece:
         """What comes before the chunks of the whole map."""

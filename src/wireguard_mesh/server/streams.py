@@ -66,7 +66,7 @@ class Hub:
 
         Raises `NotFound` if the key has left since its request was verified, `InvalidValue`, `Unavailable`.
         """
-        self._pieces.snapshot.record(key)  # else nothing would ever end the stream
+        self._pieces.snapshot.check_follower(key)  # else nothing would ever end the stream
         subscriber = Subscriber(self, key, since, is_gzip=is_gzip)
         if not connection.hand_over(subscriber):
             return

@@ -122,8 +122,10 @@ class Writer:
         await self._see_others(lambda: not self._is_before(version))
 
     async def meet(self, public_key: PublicKey) -> None:
-        """Where another server may have taken in a peer that this one does not know: see what it wrote."""
-        await self._see_others(lambda: public_key in self.snapshot.records)
+        """Where another server may have taken in a peer or relay that is unknown here: see what it wrote."""
+        await self._see_others(
+            lambda: public_key in self.snapshot.records or self.snapshot.relay_of(public_key) is not None
+        )
 
     async def _see_others(self, is_seen: Callable[[], bool]) -> None:
         if is_seen() or not self._store.shared or self._lost is not None:

@@ -121,4 +121,6 @@ async def test_health_counts(server: Server) -> None:
         "online": 1,
         "uptime": 7.0,
         "streams": 0,
+        "relay": None,
+        "relays": [],
     }

@@ -24,6 +24,7 @@ from wireguard_mesh.server.connections import connection_of
 from wireguard_mesh.server.gate import AnyRequest, Gate
 from wireguard_mesh.server.mesh import Mesh
 from wireguard_mesh.server.openapi import openapi_document
+from wireguard_mesh.server.relays import Relays
 from wireguard_mesh.server.rendering import Renderer
 from wireguard_mesh.server.routes.fields import accepts_gzip, shown_text
 from wireguard_mesh.server.routes.replies import json_reply
@@ -77,14 +78,14 @@ def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, hub: Hub, clock: Clo
 
     @get("/v1/map")
     async def network_map(request: AnyRequest) -> ASGIResponse:
-        key = await gate.member(request, await gate.body(request))
+        key = await gate.follower(request, await gate.body(request))
         since = _version(request.query_params.get("since"))
         await mesh.reach(since)
         return json_reply(renderer.update(mesh.map(key, since)))
 
     @get("/v1/map/stream")
     async def stream(request: AnyRequest) -> ASGIResponse:
-        key = await gate.member(request, await gate.body(request))
+        key = await gate.follower(request, await gate.body(request))
         if request.scope["http_version"] != HTTP_VERSION:
             raise InvalidValue(f"a stream needs HTTP/{HTTP_VERSION}", "a proxy in between may have to be told")
         version = _version(request.headers.get("last-event-id") or request.query_params.get("since"))
@@ -102,7 +103,9 @@ def peer_routes(mesh: Mesh, gate: Gate, renderer: Renderer, hub: Hub, clock: Clo
     return (register, heartbeat, network_map, stream, leave)
 
 
-def public_routes(mesh: Mesh, gate: Gate, hub: Hub, clock: Clock, server_key: PublicKey) -> Sequence[HTTPRouteHandler]:
+def public_routes(
+    mesh: Mesh, gate: Gate, hub: Hub, clock: Clock, server_key: PublicKey, relays: Relays
+) -> Sequence[HTTPRouteHandler]:
     """What a stranger may ask."""
     started = clock.monotonic()
     description = encode(openapi_document())
@@ -136,6 +139,10 @@ def public_routes(mesh: Mesh, gate: Gate, hub: Hub, clock: Clock, server_key: Pu
                     online=mesh.online,
                     uptime=round(clock.monotonic() - started, 1),
                     streams=len(hub),
+                    relay=_own_relay(relays),
+                    relays=tuple(
+                        api.RelaySummary(id=relay.id, does=relays.counters(relay.id)) for relay in mesh.snapshot.relays
+                    ),
                 )
             ),
             status,
@@ -153,6 +160,11 @@ def _small_map(mesh: Mesh, key: PublicKey, since: MapVersion | None) -> api.MapU
         return None
     update = mesh.map(key, since)
     return update if len(update.upsert) <= MAX_RECORDS_AT_ONCE else None
+
+
+def _own_relay(relays: Relays) -> api.RelayHealth | None:
+    own = relays.own
+    return None if own is None else api.RelayHealth(id=own.id, up=own.is_up, ports=own.place.ports, does=own.counters)
 
 
 def _version(text: str | None) -> MapVersion | None:
