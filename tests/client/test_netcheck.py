@@ -1,5 +1,5 @@
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import ip_address
 
 import pytest
@@ -26,7 +26,7 @@ _clients: list[HttpClient] = []
 
 
 @pytest.fixture(autouse=True)
-def no_connection_stays() -> Iterator[None]:
+async def no_connection_stays() -> AsyncIterator[None]:
     yield
     while _clients:
         _clients.pop().drop_connections()

@@ -1,6 +1,7 @@
 """Pings to relays that are made here on loopback, and answer as they are told."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -55,11 +56,15 @@ async def vantages() -> AsyncIterator[tuple[Vantage, Vantage]]:
     made = (Vantage(private_key(90)), Vantage(private_key(91), deaf=2))
     loop = asyncio.get_running_loop()
     for one in made:
-        await loop.create_datagram_endpoint(lambda one=one: one, local_addr=("127.0.0.1", 0))
+        await loop.create_datagram_endpoint(functools.partial(_itself, one), local_addr=("127.0.0.1", 0))
     yield made
     for one in made:
         assert one.transport is not None
         one.transport.close()
+
+
+def _itself(one: Vantage) -> Vantage:
+    return one
 
 
 def relay(*vantages: Vantage) -> Relay:
