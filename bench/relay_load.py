@@ -93,7 +93,7 @@ def flood(pairs: Sequence[Pair], relay_pids: Sequence[int], seconds: float, *, g
 def round_trips(pair: Pair, count: int) -> list[float]:
     """Seconds of `count` exchanges one after the other, on an idle relay."""
     with on_core(LOAD_CPU):
-        return [_round_trip(pair) for _ in range(count)]
+        return [round_trip(pair) for _ in range(count)]
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
@@ -119,7 +119,8 @@ def on_core(cpu: int) -> Iterator[None]:
         os.sched_setaffinity(0, allowed)
 
 
-def _round_trip(pair: Pair) -> float:
+def round_trip(pair: Pair) -> float:
+    """Seconds of one exchange. Raises `TimeoutError` if something of it is lost."""
     start = time.perf_counter()
     pair.near.send(pair.datagram)
     pair.far.recv(2048)

@@ -35,6 +35,8 @@ class WirePeer:
         self.private_key = key_of(name)
         self.socket = connected
         self.key = StaticKey(self.private_key)
+        self.sent: list[bytes] = []
+        """The messages of its handshakes, and the keepalives after them."""
         self._responder = Responder(self.private_key)
 
     @property
@@ -58,9 +60,9 @@ class WirePeer:
 
     def _meet(self, vantage: PublicKey) -> tuple[int, SessionKeys]:
         initiator = self.initiation(vantage)
-        self.socket.send(initiator.datagram)
+        self._send(initiator.datagram)
         index, keys = initiator.finish(self.socket.recv(RECEIVED_AT_MOST))
-        self.socket.send(keepalive(index, keys.sending, 0))
+        self._send(keepalive(index, keys.sending, 0))
         return index, keys
 
     def call(self, other: "WirePeer") -> tuple[int, int]:
@@ -70,10 +72,10 @@ class WirePeer:
 
     def _call(self, other: "WirePeer") -> tuple[int, int]:
         initiator = self.initiation(other.public_key)
-        self.socket.send(initiator.datagram)
+        self._send(initiator.datagram)
         other.answer(other.socket.recv(RECEIVED_AT_MOST), self.public_key)
         index, keys = initiator.finish(self.socket.recv(RECEIVED_AT_MOST))
-        self.socket.send(keepalive(index, keys.sending, 0))
+        self._send(keepalive(index, keys.sending, 0))
         other.socket.recv(RECEIVED_AT_MOST)
         return index, initiator.sender
 
@@ -89,7 +91,11 @@ class WirePeer:
             ephemeral=PrivateKey.generate(os.urandom(32)),
             initiator_mac1_key=mac1_key(caller),
         )
-        self.socket.send(response)
+        self._send(response)
+
+    def _send(self, datagram: bytes) -> None:
+        self.sent.append(datagram)
+        self.socket.send(datagram)
 
 
 def packet(receiver: int, size: int) -> bytes:

@@ -1,0 +1,197 @@
+"""What strangers can send to a relay, from ten thousand addresses that are not theirs, while two peers talk by it."""
+
+import multiprocessing
+import os
+import random
+import re
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
+from typing import Final
+
+from bench.datagrams import Address
+from bench.relay_load import LOAD_CPU, NICE, Pair, on_core, prepare, round_trip
+from bench.relay_process import RelayProcess, Vantage
+from bench.wireguard_peers import WirePeer, connect, pair
+from lab import Host, Lab
+from tests.fuzz.inputs import inputs
+from wireguard_mesh.protocol.cookies import mac1_key, with_macs
+from wireguard_mesh.protocol.wireguard import INITIATION_SIZE, MACS_LENGTH
+
+SOURCES: Final = 10_000
+READY: Final = 2_000  # datagrams that are made before, and sent again and again from other sources
+STRANGERS: Final = 200  # keys that nobody registered
+PACKET: Final = 200  # bytes that the pair exchanges
+FIRST_SOURCE: Final = IPv4Address("10.8.40.0")
+_AT_ONCE: Final = 50
+_UDP_HEADER: Final = struct.Struct("!HHHH")
+_IPV4_HEADER: Final = struct.Struct("!BBHHHBBH4s4s")
+_COUNTER: Final = re.compile(r"packets (\d+) bytes (\d+)")
+_RULES: Final = """table inet answers {
+    chain out { type filter hook output priority 0;
+        udp sport 8080-8081 ip daddr >= 10.8.40.0 counter
+    }
+}
+"""
+
+Shot = tuple[Address, bytes]
+"""A source, and what it sends to the first or second vantage point."""
+
+
+class Battlefield:
+    """A relay, a pair of peers that have a tunnel by it, and a host from where everything is sent under any address."""
+
+    def __init__(self, lab: Lab, seed: int) -> None:
+        lan = lab.switch("lan", "10.8.0.0/16")
+        hosts = {name: lab.host(name, lan) for name in ("relay", "near", "far", "strangers")}
+        self.random = random.Random(seed)
+        self.relay = RelayProcess(hosts["relay"], ("near", "far"))
+        self._host, self._strangers = hosts["relay"], hosts["strangers"]
+        self._host.nft(_RULES)
+        self.near, self.far = (self._peer(hosts[name]) for name in ("near", "far"))
+        self.pair = self._tunnel()
+
+    @property
+    def vantages(self) -> tuple[Vantage, ...]:
+        """Of the relay."""
+        return self.relay.vantages
+
+    def talk(self, seconds: float) -> list[float]:
+        """Round trips of the pair, one after the other, for so long; those that were lost are left out."""
+        end, times = time.monotonic() + seconds, []
+        with on_core(LOAD_CPU):
+            while time.monotonic() < end:
+                try:
+                    times.append(round_trip(self.pair))
+                except TimeoutError:
+                    self._lost += 1
+        return times
+
+    def under_fire(self, shots: Callable[[], Iterator[Shot]], seconds: float) -> tuple[int, list[float], int]:
+        """How many datagrams were sent, the round trips of the pair meanwhile, and how many of those were lost."""
+        self.pair = self._tunnel()  # whatever was before, this one begins with a route that stands
+        self._lost = 0
+        spawn = multiprocessing.get_context("fork")
+        ours, theirs = spawn.Pipe(duplex=False)
+        with self._strangers.machine.network():
+            raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        with raw:
+            firing = spawn.Process(target=lambda: theirs.send(self._fire(raw, shots(), seconds)), daemon=True)
+            with on_core(LOAD_CPU):
+                firing.start()
+            times = self.talk(seconds)
+            sent: int = ours.recv()
+            firing.join()
+        return sent, times, self._lost
+
+    def answered_bytes(self) -> int:
+        """Bytes that the relay sent to addresses of strangers, with IP and UDP headers."""
+        return int(self._counter()[1])
+
+    def answered_note(self) -> str:
+        """The same in packets."""
+        return f"{self._counter()[0]} datagrams; {SOURCES:,} sources"
+
+    _lost = 0
+
+    def _counter(self) -> tuple[str, str]:
+        found = _COUNTER.search(self._host.machine.tool(["nft", "list", "table", "inet", "answers"]))
+        assert found is not None
+        return found[1], found[2]
+
+    def _peer(self, host: Host) -> WirePeer:
+        with host.machine.network():
+            opened = prepare(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        opened.bind((str(host.ipv4), 0))
+        return WirePeer(host.name, connect(opened, self.vantages[0].address))
+
+    def _tunnel(self) -> Pair:
+        for peer in (self.near, self.far):
+            peer.meet(self.vantages[0].key)
+        return pair(self.near, self.far, PACKET)
+
+    def _fire(self, raw: socket.socket, shots: Iterator[Shot], seconds: float) -> int:
+        os.nice(NICE)
+        targets = [vantage.address for vantage in self.vantages]
+        end, sent = time.monotonic() + seconds, 0
+        while time.monotonic() < end:
+            for _ in range(_AT_ONCE):
+                source, payload = next(shots)
+                target = targets[sent % 7 == 0]  # most to the port that forwards
+                raw.sendto(packet(source, target, payload), target)
+                sent += 1
+        return sent
+
+
+def kinds(field: Battlefield) -> dict[str, Callable[[], Iterator[Shot]]]:
+    """Each kind of fire, by a name that fits "under …"."""
+    choose = field.random
+    sources = [(str(FIRST_SOURCE + number), 1024 + number) for number in range(SOURCES)]
+    known = field.near.sent + field.far.sent + [field.pair.datagram, field.pair.answer]
+    own = [field.near.socket.getsockname(), field.far.socket.getsockname()]
+    changed = list(_first(inputs(known, choose.randrange(1 << 30)), READY))
+
+    def from_anywhere(ready: list[bytes]) -> Callable[[], Iterator[Shot]]:
+        return lambda: _endless(lambda: (choose.choice(sources), choose.choice(ready)))
+
+    return {
+        "random datagrams": from_anywhere([_random_message(choose) for _ in range(READY)]),
+        "changed datagrams of its own": from_anywhere(changed),
+        "replays from elsewhere": from_anywhere(known),
+        "changed and replayed datagrams under its address": lambda: _endless(
+            lambda: (choose.choice(own), choose.choice(changed))
+        ),
+        "handshakes with a right mac1": from_anywhere(_with_right_mac1(field)),
+        "handshakes of strangers": from_anywhere(_of_strangers(field)),
+    }
+
+
+def packet(source: Address, target: Address, payload: bytes) -> bytes:
+    """An IPv4 packet as somebody may send it who says that it is from `source` (RFC 791, RFC 768)."""
+    length = _UDP_HEADER.size + len(payload)
+    header = _IPV4_HEADER.pack(
+        0x45, 0, 0, 0, 0, 64, socket.IPPROTO_UDP, 0, socket.inet_aton(source[0]), socket.inet_aton(target[0])
+    )  # the kernel fills in length, identification and checksum (raw(7))
+    return header + _UDP_HEADER.pack(source[1], target[1], length, 0) + payload
+
+
+def _random_message(choose: random.Random) -> bytes:
+    """Any bytes, often with the type and the length of a message."""
+    size = choose.choice((148, 92, 64, 32, 80, choose.randrange(1400)))
+    return bytes((choose.randrange(8), 0, 0, 0)) + choose.randbytes(size)[4:]
+
+
+def _with_right_mac1(field: Battlefield) -> list[bytes]:
+    """Nothing in them but the one field that anybody can make who knows the relay's public key."""
+    keys = [mac1_key(vantage.key) for vantage in field.vantages]
+    size = INITIATION_SIZE - 4
+    return [
+        with_macs(
+            field.random.choice(keys), b"\1\0\0\0" + field.random.randbytes(size - MACS_LENGTH) + bytes(MACS_LENGTH)
+        )
+        for _ in range(READY)
+    ]
+
+
+def _of_strangers(field: Battlefield) -> list[bytes]:
+    """Handshakes as they should be, of keys that nobody registered."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unused:
+        return [
+            WirePeer(f"stranger {number}", unused).initiation(field.vantages[number % 7 == 0].key).datagram
+            for number in range(STRANGERS)
+        ]
+
+
+def _first(source: Iterator[bytes], count: int) -> Iterator[bytes]:
+    while count:
+        data = next(source)
+        if len(data) <= 1400:  # longer ones would be fragments
+            yield data
+            count -= 1
+
+
+def _endless(make: Callable[[], Shot]) -> Iterator[Shot]:
+    while True:
+        yield make()
