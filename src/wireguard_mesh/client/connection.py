@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Final
 
@@ -65,12 +66,12 @@ class Connection:
                 raise Stale from error
             raise
         for _ in range(MAX_INTERIM):
-            if not isinstance(answer, h11.InformationalResponse):
+            if not isinstance(answer, h11.InformationalResponse) or _is_switch(answer):
                 break
             answer = await self._next_event()
-        if isinstance(answer, h11.InformationalResponse):
+        if isinstance(answer, h11.InformationalResponse) and not _is_switch(answer):
             raise h11.RemoteProtocolError(f"more than {MAX_INTERIM} interim answers")
-        if not isinstance(answer, h11.Response):
+        if not isinstance(answer, (h11.Response, h11.InformationalResponse)):
             raise h11.RemoteProtocolError("the connection was closed before an answer")
         self._used = True
         self._is_read = False
@@ -103,6 +104,11 @@ class Connection:
                 raise h11.RemoteProtocolError(f"the answer is longer than {limit} bytes")
         return bytes(body)
 
+    def switched(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
+        """After an answer 101: both halves for the other protocol, and what was read of that already. `close` still
+        lets go of it."""
+        return self._reader, self._writer, self._http.trailing_data[0]
+
     async def _next_event(self) -> object:
         while (event := self._http.next_event()) is h11.NEED_DATA:
             await self._receive()
@@ -124,3 +130,8 @@ class Connection:
     def close(self) -> None:
         """Let go of it."""
         self._writer.close()
+
+
+def _is_switch(answer: h11.InformationalResponse) -> bool:
+    """Whether no answer follows, but another protocol (RFC 9110 section 7.8)."""
+    return bool(answer.status_code == HTTPStatus.SWITCHING_PROTOCOLS)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
@@ -118,22 +118,33 @@ class Control:
     async def stream(self, since: MapVersion | None) -> AsyncIterator[Stream]:
         """The stream of what changes from then on. Raises `NotRegistered`, and `Unreachable` if there is no connection
         to the server at all."""
-        target = _target("/v1/map/stream", since)
-        await self.pin()
-        async with self.http.stream(target, self._sign_stream(target), seconds=STREAM_TIMEOUT) as stream:
-            refusal = await _refusal_of(stream)
-            if refusal is not None and self._can_sign_better(refusal):
-                await stream.ask_again(self._sign_stream(target))
-                refusal = await _refusal_of(stream)
-            if refusal is not None:
-                raise await self._refused(refusal, is_signed=True)
+        async with self._open(_target("/v1/map/stream", since), _STREAM_HEADERS, HTTPStatus.OK) as stream:
             kind = stream.headers.get("content-type", "")
             if kind.partition(";")[0].strip().lower() != EVENT_STREAM:
                 raise self._no_server_of_ours(f"a stream of type {_clean(kind) or 'unknown'}")
             yield stream
 
-    def _sign_stream(self, target: str) -> dict[str, str]:
-        return _STREAM_HEADERS | self._sign("GET", target, b"")
+    @contextlib.asynccontextmanager
+    async def upgrade(self, target: str, headers: Mapping[str, str]) -> AsyncIterator[Stream]:
+        """A connection on which another protocol is spoken from now on. Raises as `stream`."""
+        async with self._open(target, headers, HTTPStatus.SWITCHING_PROTOCOLS) as stream:
+            yield stream
+
+    @contextlib.asynccontextmanager
+    async def _open(self, target: str, headers: Mapping[str, str], status: HTTPStatus) -> AsyncIterator[Stream]:
+        await self.pin()
+
+        def signed() -> dict[str, str]:
+            return {**headers, **self._sign("GET", target, b"")}
+
+        async with self.http.stream(target, signed(), seconds=STREAM_TIMEOUT) as stream:
+            refusal = await _refusal_of(stream, status)
+            if refusal is not None and self._can_sign_better(refusal):
+                await stream.ask_again(signed())
+                refusal = await _refusal_of(stream, status)
+            if refusal is not None:
+                raise await self._refused(refusal, is_signed=True)
+            yield stream
 
     async def leave(self) -> None:
         """Give up this machine's place in the mesh. Raises `NotRegistered`."""
@@ -234,9 +245,9 @@ class Control:
         return Unavailable(f"{server} answers, but not as a vpn-server does ({detail})", "check -server")
 
 
-async def _refusal_of(stream: Stream) -> Response | None:
-    """What is answered in place of a stream; None if it is one."""
-    if stream.status == HTTPStatus.OK:
+async def _refusal_of(stream: Stream, status: HTTPStatus) -> Response | None:
+    """What is answered in place of a stream; None if its status is the right one."""
+    if stream.status == status:
         return None
     async with asyncio.timeout(CALL_TIMEOUT):
         return await stream.whole(MAX_SMALL)

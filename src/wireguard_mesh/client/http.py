@@ -73,6 +73,10 @@ class Stream:
         """This machine's address on its connection."""
         return self._connection.source
 
+    def switched(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
+        """After a status 101: see `Connection.switched`."""
+        return self._connection.switched()
+
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes, unpacked, until its end. Raises `Unavailable`."""
         with _in_plain_words(self._server):
