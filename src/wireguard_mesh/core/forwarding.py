@@ -23,7 +23,7 @@ from wireguard_mesh.core.forwarding_handshakes import INITIATION_BURST, INITIATI
 from wireguard_mesh.core.forwarding_peers import Bucket, Drop, ForwardedPeer, Traffic
 from wireguard_mesh.core.forwarding_routes import MAX_ROUTES, RouteTable, SavedRoute
 from wireguard_mesh.core.instant import Instant
-from wireguard_mesh.core.sources import Source
+from wireguard_mesh.core.sources import Source, UdpSource, WebSource
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.protocol.wireguard import KEEPALIVE_SIZE, MessageType, message_type
 
@@ -104,6 +104,11 @@ class Forwarder:
         """Whether some peer is there now."""
         return source in self._at
 
+    @property
+    def present(self) -> int:
+        """How many peers are somewhere."""
+        return len(self._at)
+
     def vacate(self, source: Source) -> None:
         """Nobody is there any more."""
         peer = self._at.get(source)
@@ -139,6 +144,24 @@ class Forwarder:
         if heads.count(heads[0]) == count:
             return self._send(peer, heads[0], start, end, size, now)
         return self._forward_mixed(peer, heads, start, end, size, now)
+
+    def find_route(self, source: Source, head: int, packets: int, size: int, now: float) -> UdpSource | None:
+        """Where transport messages that begin with `head` go: so many packets of so many bytes together.
+
+        They count as forwarded if there is an answer, which is never a WebSocket; None: they are to be looked at one by
+        one. For senders whose packets come singly: those of one batch that go the same way are routed once.
+        """
+        peer = self._at.get(source)
+        route = None if peer is None else peer.transport.get(head)
+        if peer is None or route is None or route.expires <= now or peer.limit is not _WITHOUT_LIMIT:
+            return None
+        pair = route.pair
+        destination = pair.destination.source
+        if destination is None or isinstance(destination, WebSource):
+            return None
+        pair.packets += packets
+        pair.bytes += size
+        return destination
 
     def forward_one(self, source: Source, datagram: bytes, now: Instant) -> Source | None:
         """Where a packet goes that is not a plain transport message, or has no route; None: nowhere, or not yet.

@@ -23,8 +23,8 @@ from typing import Final
 
 from wireguard_mesh.core.forwarding import Buffer
 from wireguard_mesh.core.sources import Source, UdpSource, WebSource
-from wireguard_mesh.protocol.wireguard import INITIATION_SIZE, KEEPALIVE_SIZE
-from wireguard_mesh.relay.port import SPARE_SOURCES, Complaints, Handle
+from wireguard_mesh.protocol.wireguard import INITIATION_SIZE, KEEPALIVE_SIZE, MessageType
+from wireguard_mesh.relay.port import SPARE_SOURCES, Complaints, FindRoute, Handle
 
 BATCH: Final = 64  # messages a call
 ROOM: Final = 1 << 16  # bytes of a message
@@ -48,6 +48,8 @@ _NAME_SIZES: Final = {socket.AF_INET: 16, socket.AF_INET6: 28}
 _CONTROL_ROOM: Final = 96
 _WORDS: Final = _HEADER.size // 4
 _CONTROL_WORDS: Final = _CONTROL_ROOM // 4
+_TYPE: Final = 0xFFFF_FFFF
+_TRANSPORT: Final = MessageType.TRANSPORT.value
 _GRO: Final = SOL_UDP | UDP_GRO << 32  # level and type of a control message, as one number
 _REMEMBERED: Final = (KEEPALIVE_SIZE, INITIATION_SIZE)  # sizes of what says anew to which address a peer sends
 _LINK_LOCAL: Final = b"\xfe\x80"
@@ -144,6 +146,7 @@ class LinuxPort:
         self._words = self._headers.view.cast("I")
         self._kinds = self._controls.view.cast("Q")
         self._values = self._controls.view.cast("I")
+        self._heads = self._data.view.cast("Q")
         self._out_headers = _Memory(BATCH * _HEADER.size)
         self._out_iovecs = _Memory(BATCH * MAX_SEGMENTS * _IOVEC.size)
         self._sources: dict[bytes, UdpSource] = {}
@@ -168,7 +171,7 @@ class LinuxPort:
         """Whether this source was heard on this socket, as far as is remembered."""
         return source in self._destinations
 
-    def receive(self, handle: Handle) -> bool:
+    def receive(self, handle: Handle, route: FindRoute) -> bool:
         """Give one batch of what waits to `handle`. True: there may be more."""
         self._headers.data[:] = self._template
         count = _recvmmsg(self._fd, self._headers.address, BATCH, socket.MSG_DONTWAIT, None)
@@ -178,40 +181,69 @@ class LinuxPort:
                 return False
             self._receiving.note(OSError(number, os.strerror(number)))
             return False
-        words = self._words
-        sizes = words[14 : count * _WORDS : _WORDS].tolist()
-        flags = words[12 : count * _WORDS : _WORDS].tolist()
-        controls = words[10 : count * _WORDS : _WORDS].tolist()
-        kinds = self._kinds[1 : count * _CONTROL_WORDS // 2 : _CONTROL_WORDS // 2].tolist()
-        values = self._values[4 : count * _CONTROL_WORDS : _CONTROL_WORDS].tolist()
-        names = bytes(self._names.view[: count * _NAME_ROOM])
-        name_size = _NAME_SIZES[self._family]
-        data, sources = self._data.data, self._sources
         self._is_receiving = True
         try:
-            for number in range(count):
-                size = sizes[number]
-                if flags[number] & _TRUNCATED:
-                    continue
-                start = number * _NAME_ROOM
-                name = names[start : start + name_size]
-                each = values[number] if controls[number] and kinds[number] == _GRO else size
-                source = sources.get(name)
-                start = number * ROOM
-                if source is None:
-                    source = _source(self._family, name)
-                    self._stranger = (source, number, controls[number])
-                    handle(source, data, start, start + size, each or 1)
-                    self._remember(source, name, number, controls[number])
-                else:
-                    handle(source, data, start, start + size, each or 1)
-                    if size in _REMEMBERED:
-                        self._remember(source, name, number, controls[number])
+            self._take(count, handle, route)
         finally:
             self._is_receiving = False
             self._stranger = (None, 0, 0)
             self._flush()
         return bool(count == BATCH)
+
+    def _take(self, count: int, handle: Handle, route: FindRoute) -> None:
+        words = self._words
+        sizes = words[14 : count * _WORDS : _WORDS].tolist()
+        flags = words[12 : count * _WORDS : _WORDS].tolist()
+        controls = words[10 : count * _WORDS : _WORDS].tolist()
+        kinds = self._kinds[1 : count * _CONTROL_WORDS // 2 : _CONTROL_WORDS // 2].tolist()
+        heads = self._heads[: count * ROOM // 8 : ROOM // 8].tolist()
+        names = bytes(self._names.view[: count * _NAME_ROOM])
+        name_size = _NAME_SIZES[self._family]
+        sources = self._sources
+        flows: dict[tuple[UdpSource, int], list[int]] = {}
+        for number in range(count):
+            at = number * _NAME_ROOM
+            source = sources.get(names[at : at + name_size])
+            is_piece = kinds[number] == _GRO and controls[number]
+            head = heads[number]
+            if source is not None and not is_piece and head & _TYPE == _TRANSPORT and sizes[number] > KEEPALIVE_SIZE:
+                flow = flows.get((source, head))
+                if flow is None:
+                    flows[source, head] = [number]
+                else:
+                    flow.append(number)
+            elif not flags[number] & _TRUNCATED:
+                each = self._values[4 + number * _CONTROL_WORDS] if is_piece else sizes[number]
+                self._take_one(number, source, names[at : at + name_size], sizes[number], each, handle)
+        # After the others, which may have told where somebody is.
+        for (source, head), numbers in flows.items():
+            self._take_flow(source, head, numbers, sizes, handle, route)
+
+    def _take_one(
+        self, number: int, known: UdpSource | None, name: bytes, size: int, each: int, handle: Handle
+    ) -> None:
+        source = known or _source(self._family, name)
+        control_size = self._words[10 + number * _WORDS]
+        if known is None:
+            self._stranger = (source, number, control_size)
+        handle(source, self._data.data, number * ROOM, number * ROOM + size, each or 1)
+        if known is None or size in _REMEMBERED:
+            self._remember(source, name, number, control_size)
+
+    def _take_flow(
+        self, source: UdpSource, head: int, numbers: list[int], sizes: list[int], handle: Handle, route: FindRoute
+    ) -> None:
+        total = sum([sizes[number] for number in numbers])
+        destination = route(source, head, len(numbers), total)
+        if destination is None:
+            for number in numbers:
+                handle(source, self._data.data, number * ROOM, number * ROOM + sizes[number], sizes[number])
+            return
+        known = self._destinations.get(destination) or self._destination(destination)
+        if known is None:  # a peer of another family, which this socket does not reach
+            return
+        for number in numbers:
+            self._append(known, self._data.address + number * ROOM, sizes[number], sizes[number])
 
     def send(self, destination: Source, buffer: Buffer, start: int, end: int, size: int) -> None:
         """Send `buffer[start:end]` in packets of `size` bytes but for the last; outside of `receive`, at once."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from wireguard_mesh.core.forwarding import Buffer
 from wireguard_mesh.core.sources import Source, WebSource
-from wireguard_mesh.relay.port import MAX_DATAGRAM, SPARE_SOURCES, Complaints, Handle
+from wireguard_mesh.relay.port import MAX_DATAGRAM, SPARE_SOURCES, Complaints, FindRoute, Handle
 
 BATCH: Final = 64
 _NOTHING: Final = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
@@ -33,7 +33,7 @@ class PlainPort:
         """The descriptor to wait for."""
         return self._socket.fileno()
 
-    def receive(self, handle: Handle) -> bool:
+    def receive(self, handle: Handle, route: FindRoute) -> bool:  # noqa: ARG002  # one by one it spares nothing
         """Give one batch of what waits to `handle`. True: there may be more."""
         for _ in range(BATCH):
             try:

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from wireguard_mesh.core.forwarding import Buffer
-from wireguard_mesh.core.sources import Source
+from wireguard_mesh.core.sources import Source, UdpSource
 
 log = logging.getLogger(__name__)
 
 Handle = Callable[[Source, Buffer, int, int, int], None]
 """Takes what came from a source: buffer, start, end, and the size of each packet but the last."""
+
+FindRoute = Callable[[Source, int, int, int], UdpSource | None]
+"""Where transport messages with these first eight bytes go; takes their number and bytes. None: ask `Handle`."""
 
 MAX_DATAGRAM: Final = 65535
 SPARE_SOURCES: Final = 1024  # that are remembered of peers that have moved, before it is tidied up
@@ -30,8 +33,10 @@ class Port(Protocol):
     def fileno(self) -> int:
         """The descriptor to wait for."""
 
-    def receive(self, handle: Handle) -> bool:
-        """Give one batch of what waits to `handle`. True: there may be more.
+    def receive(self, handle: Handle, route: FindRoute) -> bool:
+        """Take one batch of what waits. True: there may be more.
+
+        Each packet is sent where `route` says, or given to `handle`.
 
         The buffer is the caller's until it returns; what `handle` sends out of it leaves before that.
         """
