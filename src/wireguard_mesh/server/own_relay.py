@@ -7,6 +7,7 @@ import random
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 UNABLE_SECONDS: Final = 15.0  # a process that cannot be started for so long is offered to nobody
 _TRIES: Final = 20  # of two neighbouring ports that are free
+_DIGITS: Final = 16
 _FIRST_ANY: Final = 49_152  # of the dynamic ports, RFC 6335 section 6
 
 
@@ -70,7 +72,7 @@ def find_place(settings: Settings, http_port: int) -> Place | None:
     sockets = _bind(_host(settings.listen.host, found), settings.listen.port, http_port)
     first = sockets[0][0].getsockname()[1]
     if is_shared:
-        relay_id = parse_relay_id(f"server-{settings.relay_address.lower().replace(':', '-')}-{first}"[:63])
+        relay_id = name_of(settings.relay_address, first)
         keys = vantage_keys(server_relay_key(settings.private_key, relay_id), relay_id)
     else:
         relay_id = OWN_RELAY
@@ -80,6 +82,14 @@ def find_place(settings: Settings, http_port: int) -> Place | None:
     database = settings.database
     folder = settings.file.parent if isinstance(database, PostgresUrl) else database.parent
     return Place(relay, keys, sockets, folder)
+
+
+def name_of(address: str, port: int) -> RelayId:
+    """The name of the relay of one of several servers, the same after each start."""
+    try:
+        return parse_relay_id(f"{OWN_RELAY}-{address.lower().replace(':', '-')}-{port}")
+    except InvalidValue:  # too long, or with what a name here does not have
+        return parse_relay_id(f"{OWN_RELAY}-{sha256(address.encode()).hexdigest()[:_DIGITS]}-{port}")
 
 
 def resolve(host: str) -> tuple[IPv4Address | None, IPv6Address | None]:
