@@ -1,73 +1,138 @@
-"""`vpn-client bugreport`: what somebody needs to know who is to help, masked."""
+"""`vpn-client bugreport`: what somebody needs to know who is to help; what is private is masked."""
 
 from __future__ import annotations
 
 import platform
+import secrets
 import shutil
+import subprocess
 import time
-from ipaddress import ip_address
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Final
 
 import click
 
 from wireguard_mesh import __version__
+from wireguard_mesh.cli.diagnosing import current_netcheck, explanation
+from wireguard_mesh.cli.diagnosis_output import explanation_lines, netcheck_lines
+from wireguard_mesh.cli.output import status_lines
 from wireguard_mesh.cli.place import Place
 from wireguard_mesh.cli.showing import current_status
-from wireguard_mesh.core.path_words import age
-from wireguard_mesh.model.endpoints import Address, Endpoint
-from wireguard_mesh.model.errors import MeshError
-from wireguard_mesh.protocol.status import PeerStatus, Status
+from wireguard_mesh.core.masking import SALT_LENGTH, Masker, without_secrets
+from wireguard_mesh.model.errors import InvalidValue, MeshError
+from wireguard_mesh.model.paths import PathKind
+from wireguard_mesh.model.servers import ServerAddress
+from wireguard_mesh.protocol.status import Status
 
-_PROGRAMS = ("wireguard-go", "wg", "nft", "ping")
+MAX_EXPLAINED: Final = 20  # peers
+LOG_LINES: Final = 100
+_LOG_BYTES: Final = 64 * 1024  # read from the end of a log, which has the last lines
+_JOURNAL_TIMEOUT: Final = 5.0  # seconds
+_JOURNAL: Final = ("-u", "vpn-client", "-n", str(LOG_LINES), "--no-pager", "--quiet", "-o", "short-iso")
+_PROGRAMS: Final = ("wireguard-go", "wg", "nft", "ping")
+
+Lines = Callable[[], Iterator[str]]
 
 
-def print_report(place: Place) -> None:
-    """Print it; a part that cannot be had says why."""
-    lines = [
-        f"vpn-client {__version__}, Python {platform.python_version()}",
-        f"{platform.system()} {platform.release()} {platform.machine()}",
-        "programs: " + ", ".join(f"{name} {'yes' if shutil.which(name) else 'no'}" for name in _PROGRAMS),
-    ]
+def print_report(place: Place, *, unmasked: bool) -> None:
+    """Print it, a section after the other; one that cannot be had says why."""
     try:
-        lines += report_lines(current_status(place), time.time())
+        status = current_status(place)
     except MeshError as error:
-        lines.append(f"status: {error.code}")
-    click.echo("\n".join(lines))
+        status, problem = None, str(error)
+    else:
+        problem = ""
+    text = "\n".join(_report(place, status, problem))
+    click.echo(_unmasked(text, status) if unmasked else _masked(text, status))
 
 
-def report_lines(status: Status, wall: float) -> list[str]:
-    """The status without keys, names and public addresses. `wall` is now, in Unix seconds."""
-    server, exit_node = status.server, status.exit
-    reached = "reachable" if server.reachable else "not reachable"
-    since = age(wall - server.since) if server.since else "never"
-    policy = _masked_policy(exit_node.policy)
-    return [
-        f"state {status.state}, agent {status.agent_version or 'none'}, backend {status.backend}",
-        f"interface {status.interface}, MTU {status.mtu}, port {status.listen_port}, revision {status.map.revision}",
-        f"server by {server.address.partition('://')[0]}, {reached} since {since}",
-        f"exit node: offered {exit_node.offered}, policy {policy}, in use {exit_node.in_use}",
-        f"problems {len(status.problems)}",
-        *(_peer_line(peer, wall) for peer in status.peers),
-    ]
+def _masked(text: str, status: Status | None) -> str:
+    names = [platform.node(), *(_names(status) if status else ())]
+    return Masker(secrets.token_bytes(SALT_LENGTH), names).mask(text)
 
 
-def _masked_policy(policy: str) -> str:
-    return policy if policy in {"auto", "off"} else "peer"
+def _unmasked(text: str, status: Status | None) -> str:
+    """Private keys do not belong even there: a key stays only if it is known to be public."""
+    keys = [status.public_key, *(peer.public_key for peer in status.peers)] if status else []
+    return without_secrets(text, [key.to_base64() for key in keys] or [""])
 
 
-def _peer_line(peer: PeerStatus, wall: float) -> str:
-    handshake = age(wall - peer.latest_handshake) if peer.latest_handshake else "never"
-    return (
-        f"{peer.id} {peer.os} online={peer.online} active={peer.active} exit={peer.exit_node} "
-        f"endpoint={_masked(peer.endpoint)} handshake={handshake} rx={peer.received_bytes} tx={peer.sent_bytes}"
-    )
+def _names(status: Status) -> Iterator[str]:
+    yield status.hostname
+    yield from (peer.hostname for peer in status.peers)
+    try:
+        yield ServerAddress.parse(status.server.address).host
+    except InvalidValue:
+        return  # there is none yet
 
 
-def _masked(endpoint: Endpoint | None) -> str:
-    if endpoint is None:
-        return "none"
-    return f"{_kind(endpoint.address)}:{endpoint.port}"
+def _report(place: Place, status: Status | None, problem: str) -> Iterator[str]:
+    yield f"vpn-client {__version__}, Python {platform.python_version()}"
+    yield f"{platform.system()} {platform.release()} {platform.machine()}"
+    yield "programs: " + ", ".join(f"{name} {'yes' if shutil.which(name) else 'no'}" for name in _PROGRAMS)
+    yield f"at {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    if status is None:
+        yield from _section("status", lambda: iter([f"none: {problem}"]))
+    else:
+        yield from _section("status", lambda: iter(_status(status)))
+    yield from _section("netcheck", lambda: iter(netcheck_lines(current_netcheck(place))))
+    if status is not None:
+        yield from _section("paths", lambda: _paths(place, status))
+    yield from _section("log", lambda: _log(place))
 
 
-def _kind(address: Address) -> str:
-    known = ip_address(address)
-    return f"{'private' if known.is_private else 'public'}-ipv{known.version}"
+def _section(title: str, lines: Lines) -> Iterator[str]:
+    yield ""
+    yield f"== {title}"
+    try:
+        yield from lines()
+    except MeshError as error:
+        yield f"not to be had: {error}"
+
+
+def _status(status: Status) -> list[str]:
+    return [*status_lines(status, time.time()), "", f"agent {status.agent_version or 'none'}"]
+
+
+def _paths(place: Place, status: Status) -> Iterator[str]:
+    """Why each peer that is online is not reached directly."""
+    wanted = [peer for peer in status.peers if peer.online and peer.path.kind is not PathKind.DIRECT]
+    if not wanted:
+        yield "every peer that is online is reached directly"
+    for peer in wanted[:MAX_EXPLAINED]:
+        yield f"-- {peer.hostname} ({peer.id})"
+        yield from explanation_lines(explanation(place, peer.id))
+    if len(wanted) > MAX_EXPLAINED:
+        yield f"and {len(wanted) - MAX_EXPLAINED} more peers that are not reached directly"
+
+
+def _log(place: Place) -> Iterator[str]:
+    """The last lines of the log, where this user may read it."""
+    path = place.folder.log_path
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _LOG_BYTES))
+            lines = file.read(_LOG_BYTES).decode(errors="replace").splitlines()
+    except OSError:
+        lines = _journal()
+    yield from lines[-LOG_LINES:] or ["none that may be read"]
+
+
+def _journal() -> list[str]:
+    """What the service logged, if it is one."""
+    program = shutil.which("journalctl")
+    if program is None:
+        return []
+    try:
+        done = subprocess.run(
+            [program, *_JOURNAL],
+            capture_output=True,
+            timeout=_JOURNAL_TIMEOUT,
+            check=False,
+            text=True,
+            errors="replace",
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return done.stdout.splitlines()

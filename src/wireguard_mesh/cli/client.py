@@ -212,12 +212,13 @@ def list_(outer: Place, config: Path | None, interface: str | None, as_json: boo
 
 @cli.command()
 @place_flags
+@click.option("-unmasked", "--unmasked", is_flag=True, help="leave names, public keys and public addresses in it")
 @click.pass_obj
-def bugreport(outer: Place, config: Path | None, interface: str | None) -> None:
-    """What somebody needs to know who is to help, without keys, names and public addresses."""
+def bugreport(outer: Place, config: Path | None, interface: str | None, unmasked: bool) -> None:
+    """What somebody needs to know who is to help, with names, keys and public addresses masked."""
     from wireguard_mesh.cli.bugreport import print_report
 
-    print_report(outer.within(config, interface))
+    print_report(outer.within(config, interface), unmasked=unmasked)
 
 
 @cli.command()
