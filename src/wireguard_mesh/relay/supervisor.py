@@ -77,10 +77,15 @@ class RelaySupervisor:
 
     def roster(self, add: Iterable[PublicKey] = (), remove: Iterable[PublicKey] = (), *, whole: bool = False) -> None:
         """Who is registered: a difference, or with `whole` everybody. What is not sent yet is merged."""
-        before = self._registered
-        after = set(add) if whole else (before - set(remove)) | set(add)
-        self._changed |= before ^ after
-        self._registered = after
+        if whole:
+            after = set(add)
+            self._changed |= self._registered ^ after
+            self._registered = after
+        else:  # at the cost of what changed
+            gone, come = set(remove), set(add)
+            self._changed |= {key for key in gone | come if (key in come) is not (key in self._registered)}
+            self._registered -= gone
+            self._registered |= come
         self._kick()
 
     def adopt(self, sock: socket.socket, data: bytes, key: PublicKey) -> bool:
