@@ -21,7 +21,7 @@ from wireguard_mesh.core.sightings import Sightings
 from wireguard_mesh.model.errors import MeshError
 from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.model.relays import Relay
-from wireguard_mesh.protocol import relay_api
+from wireguard_mesh.protocol import api, relay_api
 
 SYNC: Final = 15.0  # seconds between two questions for the map, where it does not come by stream
 SHORTEST_HEARTBEAT: Final = 1.0  # seconds, whatever the server asks for
@@ -49,7 +49,7 @@ class RelayMembership:
         clock: Clock,
         *,
         registration: Callable[[int], relay_api.RelayRegistration],
-        counters: Callable[[], relay_api.RelayCounters],
+        counters: Callable[[], api.RelayCounters],
         on_member: Callable[[Relay], None],
         on_map: Callable[[], None],
         is_member: bool,

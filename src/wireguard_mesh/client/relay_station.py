@@ -24,7 +24,7 @@ from wireguard_mesh.core.roster import KnownRoster, Roster
 from wireguard_mesh.core.sightings import Sightings
 from wireguard_mesh.model.errors import MeshError
 from wireguard_mesh.model.relays import Relay, VantagePoint
-from wireguard_mesh.protocol import relay_api
+from wireguard_mesh.protocol import api, relay_api
 from wireguard_mesh.protocol.relay_keys import vantage_keys
 from wireguard_mesh.relay.control import Observed, Setup, Stats
 from wireguard_mesh.relay.sockets import Sockets, bind_vantages, close
@@ -164,9 +164,9 @@ class RelayStation:
             version=__version__,
         )
 
-    def _counters(self) -> relay_api.RelayCounters:
+    def _counters(self) -> api.RelayCounters:
         stats = self._stats
-        return relay_api.RelayCounters(
+        return api.RelayCounters(
             registered=stats.registered,
             sessions=stats.sessions,
             routes=stats.routes,
