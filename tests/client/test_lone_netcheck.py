@@ -38,7 +38,7 @@ async def test_identity_and_last_map_are_enough(server: RealServer, tmp_path: Pa
     folder.save_map(msgspec.structs.replace(known, me=me, relays=(RELAY,)), public_key(1), public_key(9))
     await lone_netcheck.netcheck_by_disk(folder, state, FakeSystem())
     (around,) = tried
-    assert (around.relays, around.nat.kind, around.proxy) == ((RELAY,), NatClass.EASY, "")
+    assert (around.relays, around.nat.kind, around.proxy) == ((RELAY,), NatClass.EASY, None)
     assert around.private_key == private_key(1)
 
 

@@ -12,6 +12,7 @@ from wireguard_mesh.client.dial import Dialer
 from wireguard_mesh.client.http import HttpClient
 from wireguard_mesh.client.relay_probe import Probed
 from wireguard_mesh.core.netchecking import Sample
+from wireguard_mesh.core.proxies import Proxy
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import Unavailable
 from wireguard_mesh.model.relays import OWN_RELAY, NatClass, Relay, VantagePoint
@@ -44,7 +45,7 @@ def around(
         local=(ip_address("192.0.2.9"),),
         nat=NatStatus(kind=NatClass.HARD),
         port_mapping=PortMapping(protocol="pcp"),
-        proxy="http://proxy:3128",
+        proxy=Proxy("proxy", 3128, b"user:secret"),
         try_websocket=try_websocket,
     )
 

@@ -98,6 +98,6 @@ class Diagnosis:
             local=tuple(link.address for link in parts.engine.local),
             nat=status.nat,
             port_mapping=status.port_mapping,
-            proxy=str(from_environment(control.http.dialer.server) or ""),
+            proxy=from_environment(control.http.dialer.server),
         )
         return await netcheck(around, parts.clock)

@@ -42,7 +42,7 @@ async def netcheck_by_disk(folder: StateFolder, state: ClientState, system: Syst
         local=tuple(link.address for link in await system.local_addresses()),
         nat=path_view.nat_status(last, ()),
         port_mapping=PortMapping(),
-        proxy=str(proxy or ""),
+        proxy=proxy,
     )
     try:
         return await netcheck(around, clock.now)

@@ -15,6 +15,7 @@ from wireguard_mesh.client.clock import Clock
 from wireguard_mesh.client.control import Control
 from wireguard_mesh.client.relay_probe import Probed, probe
 from wireguard_mesh.core.netchecking import family_check, nat_of, udp_of, vantage_checks
+from wireguard_mesh.core.proxies import Proxy
 from wireguard_mesh.model.endpoints import Address, Endpoint
 from wireguard_mesh.model.errors import MeshError
 from wireguard_mesh.model.keys import PrivateKey
@@ -31,8 +32,7 @@ TryWebSocket = Callable[[], Awaitable[None]]
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What is to be tried, and what is known. `local`: this machine's addresses; `nat`: what the map says of
-    WireGuard's own socket; `proxy`: the HTTP proxy to the server, without its password; `try_websocket`
-    None: there is nothing that it could be tried with."""
+    WireGuard's own socket; `proxy`: the HTTP proxy to the server; `try_websocket` None: there is nothing that it could be tried with."""
 
     private_key: PrivateKey
     control: Control
@@ -40,7 +40,7 @@ class Surroundings:
     local: tuple[Address, ...]
     nat: NatStatus
     port_mapping: PortMapping
-    proxy: str = ""
+    proxy: Proxy | None = None
     try_websocket: TryWebSocket | None = None
 
 
@@ -51,7 +51,7 @@ async def netcheck(around: Surroundings, clock: Clock) -> Netcheck:
     probed = await probe(around.private_key, around.relays, server[:1], clock, around.control.clock_offset)
     checks = vantage_checks(probed.samples)
     udp = udp_of(checks, is_online=web.reachable)
-    reached = server[0] if web.reachable and not web.proxy and server else None
+    reached = server[0] if web.reachable and around.proxy is None and server else None
     return Netcheck(
         udp=udp,
         ipv4=family_check(4, around.local, checks, reached),
@@ -81,10 +81,16 @@ async def _check_web(around: Surroundings) -> WebCheck:
         async with asyncio.timeout(WEB_TIMEOUT):
             await around.control.server_info()
     except (MeshError, TimeoutError) as error:
-        return WebCheck(proxy=around.proxy, problem=str(error) or "no answer in time")
+        return WebCheck(proxy=_shown(around.proxy), problem=str(error) or "no answer in time")
     milliseconds = round((perf_counter() - started) * 1000, 3)
     works, problem = await _check_websocket(around)
-    return WebCheck(reachable=True, milliseconds=milliseconds, websocket=works, proxy=around.proxy, problem=problem)
+    return WebCheck(
+        reachable=True, milliseconds=milliseconds, websocket=works, proxy=_shown(around.proxy), problem=problem
+    )
+
+
+def _shown(proxy: Proxy | None) -> str:
+    return f"http://{proxy}" if proxy is not None else ""
 
 
 async def _check_websocket(around: Surroundings) -> tuple[bool | None, str]:
