@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.samples import private_key, public_key
+from wireguard_mesh.core.forwarding_peers import Traffic
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.relays import OWN_RELAY
@@ -24,7 +25,6 @@ from wireguard_mesh.relay.control import (
     Stop,
     ToChild,
     ToParent,
-    Traffic,
     for_child,
     for_parent,
     frame,

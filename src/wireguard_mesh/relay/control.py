@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
+from wireguard_mesh.core.forwarding_peers import Traffic
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import InvalidValue, MeshError
 from wireguard_mesh.model.keys import PrivateKey, PublicKey
@@ -84,15 +85,6 @@ class Observed(msgspec.Struct, frozen=True, array_like=True, tag="observed"):
     vantage: int
     endpoint: Endpoint | None
     over_web: bool = False
-
-
-class Traffic(msgspec.Struct, frozen=True, array_like=True):
-    """What was forwarded from one peer to another, since the route began."""
-
-    source: PublicKey
-    destination: PublicKey
-    packets: int
-    bytes: int
 
 
 class Stats(msgspec.Struct, frozen=True, array_like=True, tag="stats", kw_only=True):
