@@ -12,7 +12,7 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol, Side, State
@@ -55,8 +55,8 @@ class Carrier(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The loop has it."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's are asyncio's by name only.
+        self._transport = transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         if self._early:
             self.data_received(self._early)
