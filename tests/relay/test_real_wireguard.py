@@ -19,32 +19,41 @@ PORT = 8080
 pytestmark = pytest.mark.lab
 
 
-def start_relay(relay: Host, *keys: PublicKey) -> int:
-    """The relay's process, which is a child of the one that is started."""
+def start_relay(relay: Host, *keys: PublicKey) -> None:
+    """A process, and the relay process that it supervises."""
     process = relay.start(
         "python", "-m", "bench.relay_host", "", PORT, relay.home, *keys, env={"PYTHONPATH": str(Path.cwd())}
     )
-    return int(process.wait_for(r"^relaying pid=(\d+)")[1])
+    process.wait_for("^relaying")
 
 
-def start_wireguard(host: Host, number: int, relay: Host, *, family: int = 4) -> None:
-    """WireGuard as an agent sets it up: the relay's vantage point, and the other machine at the relay's address."""
-    other = 3 - number
+def start_wireguard(host: Host, number: int, place: str) -> None:
+    """WireGuard with the relay's vantage point as its only peer."""
     host.start("wireguard-go", "-f", "wg0")
     host.run("sh", "-c", "until wg show wg0; do sleep 0.02; done")
     key = host.path("~/key")
     key.write_text(private_key(number).to_base64())
-    place = f"[{relay.ipv6}]:{PORT}" if family == 6 else f"{relay.ipv4}:{PORT}"
     vantage = vantage_keys()[0].public_key
     host.run("ip", "address", "add", f"10.9.0.{number}/24", "dev", "wg0")
     host.run("ip", "link", "set", "wg0", "mtu", 1380, "up")
-    # fmt: off
-    host.run(
-        "wg", "set", "wg0", "private-key", key,
-        "peer", vantage, "endpoint", place, "persistent-keepalive", 25,
-        "peer", public_key(other), "endpoint", place, "allowed-ips", f"10.9.0.{other}/32",
-    )
-    # fmt: on
+    host.run("wg", "set", "wg0", "private-key", key)
+    host.run("wg", "set", "wg0", "peer", vantage, "endpoint", place, "persistent-keepalive", 25)
+
+
+def add_peer(host: Host, number: int, place: str) -> None:
+    """The other machine, at the relay's address."""
+    key = public_key(number)
+    host.run("wg", "set", "wg0", "peer", key, "endpoint", place, "allowed-ips", f"10.9.0.{number}/32")
+
+
+def meet(one: Host, two: Host, place_of_one: str, place_of_two: str) -> None:
+    """Both meet the relay, and then know each other."""
+    start_wireguard(one, 1, place_of_one)
+    start_wireguard(two, 2, place_of_two)
+    for host in (one, two):
+        await_vantage(host)
+    add_peer(one, 2, place_of_one)
+    add_peer(two, 1, place_of_two)
 
 
 def ping(host: Host, number: int, count: int = 5, *options: object) -> int:
@@ -56,51 +65,45 @@ def ping(host: Host, number: int, count: int = 5, *options: object) -> int:
 
 
 def make(lab: Lab) -> tuple[Host, Host, Host]:
+    """A relay with two addresses, and a machine at each; the second asks the relay at the first's address."""
     first = lab.switch("first", "192.0.2.0/24", "2001:db8:1::/64")
     second = lab.switch("second", "198.51.100.0/24", "2001:db8:2::/64")
-    relay = lab.host("relay", first, second)
-    return relay, lab.host("one", first), lab.host("two", second)
+    relay, one, two = lab.host("relay", first, second), lab.host("one", first), lab.host("two", second)
+    two.route("192.0.2.0/24", relay.links[1].ipv4)
+    return relay, one, two
 
 
-def met(host: Host) -> bool:
-    """Whether the vantage point has answered."""
-    shown = host.run("wg", "show", "wg0", "latest-handshakes").stdout
-    return bool(re.search(rf"{re.escape(str(vantage_keys()[0].public_key))}\s+[1-9]", shown))
+def by_ipv4(relay: Host) -> str:
+    return f"{relay.ipv4}:{PORT}"
 
 
-def await_meeting(*hosts: Host) -> None:
-    key = str(vantage_keys()[0].public_key)
-    for host in hosts:
-        host.run("sh", "-c", f"until wg show wg0 latest-handshakes | grep -q '^{key}.[1-9]'; do sleep 0.02; done")
+def await_vantage(host: Host) -> None:
+    """Wait until the vantage point has answered."""
+    key = re.escape(str(vantage_keys()[0].public_key))
+    host.run("sh", "-c", f"until wg show wg0 latest-handshakes | grep -Eq '^{key}.[1-9]'; do sleep 0.02; done")
 
 
 def test_two_wireguards_meet_by_the_relay_alone(lab: Lab) -> None:
     relay, one, two = make(lab)
     start_relay(relay, public_key(1), public_key(2))
-    start_wireguard(one, 1, relay)
-    two.route("192.0.2.0/24", relay.links[1].ipv4)  # it asks an address that is not the nearest one
-    start_wireguard(two, 2, relay)
-    await_meeting(one, two)
+    meet(one, two, by_ipv4(relay), by_ipv4(relay))
     assert ping(one, 2) == 5
     assert ping(two, 1) == 5
     assert ping(one, 2, 5, "-s", 1300) == 5
-    assert "ESTABLISHED" not in one.run("wg", "show", "wg0").stdout
-    endpoints = one.run("wg", "show", "wg0", "endpoints").stdout.split()[1::2]
-    assert set(endpoints) == {f"{relay.ipv4}:{PORT}"}
+    endpoints = two.run("wg", "show", "wg0", "endpoints").stdout.split()[1::2]
+    assert set(endpoints) == {by_ipv4(relay)}, "answers come from the address that was asked"
 
 
 def test_a_relay_that_is_killed_goes_on_where_it_was(lab: Lab) -> None:
     relay, one, two = make(lab)
-    pid = start_relay(relay, public_key(1), public_key(2))
-    start_wireguard(one, 1, relay)
-    two.route("192.0.2.0/24", relay.links[1].ipv4)
-    start_wireguard(two, 2, relay)
-    await_meeting(one, two)
+    start_relay(relay, public_key(1), public_key(2))
+    meet(one, two, by_ipv4(relay), by_ipv4(relay))
     assert ping(one, 2) == 5
     handshakes = one.run("wg", "show", "wg0", "latest-handshakes").stdout
-    os.kill(pid, signal.SIGKILL)
-    assert ping(one, 2, 5) == 5, "what came meanwhile waited in the socket"
-    assert pid not in relay.processes()
+    relay_pid = next(outer for outer, command in relay.processes().items() if "wireguard_mesh.relay" in command)
+    os.kill(relay_pid, signal.SIGKILL)
+    assert ping(one, 2) == 5, "what came meanwhile waited in the socket"
+    assert relay_pid not in relay.processes()
     assert ping(two, 1, 50) == 50
     assert one.run("wg", "show", "wg0", "latest-handshakes").stdout == handshakes, "no handshake was needed"
 
@@ -108,20 +111,17 @@ def test_a_relay_that_is_killed_goes_on_where_it_was(lab: Lab) -> None:
 def test_a_stranger_is_not_relayed(lab: Lab) -> None:
     relay, one, two = make(lab)
     start_relay(relay, public_key(1))
-    start_wireguard(one, 1, relay)
-    two.route("192.0.2.0/24", relay.links[1].ipv4)
-    start_wireguard(two, 2, relay)
-    await_meeting(one)
+    start_wireguard(one, 1, by_ipv4(relay))
+    start_wireguard(two, 2, by_ipv4(relay))
+    await_vantage(one)
+    add_peer(one, 2, by_ipv4(relay))
+    add_peer(two, 1, by_ipv4(relay))
     assert ping(two, 1, 2, "-W", 1) == 0
-    assert not met(two)
     assert two.run("wg", "show", "wg0", "transfer").stdout.split()[1::3] == ["0", "0"], "not one byte came back"
 
 
 def test_families_mix(lab: Lab) -> None:
     relay, one, two = make(lab)
     start_relay(relay, public_key(1), public_key(2))
-    start_wireguard(one, 1, relay, family=6)
-    two.route("192.0.2.0/24", relay.links[1].ipv4)
-    start_wireguard(two, 2, relay)
-    await_meeting(one, two)
+    meet(one, two, f"[{relay.ipv6}]:{PORT}", by_ipv4(relay))
     assert ping(one, 2) == 5
