@@ -1,10 +1,11 @@
 """What an agent on fakes answers to those who ask why, over its socket; the network is that of this machine."""
 
 import asyncio
+from ipaddress import IPv4Address
 
 import pytest
 
-from tests.client.conftest import Agents, RealServer, RunningAgent, until
+from tests.client.conftest import DEADLINE, Agents, RealServer, RunningAgent, until
 from tests.samples import public_key
 from wireguard_mesh.client import diagnosis, icmp
 from wireguard_mesh.client.clock import Clock
@@ -90,3 +91,16 @@ async def test_the_network_is_tried_once_for_all_who_ask_at_once(
     assert tried[0].private_key.public_key == public_key(2)
     await agent.ask(local.NetcheckRequest())
     assert len(tried) == 2
+
+
+async def test_the_network_is_tried_for_real(server: RealServer, agents: Agents) -> None:
+    agent = await pair(server, agents)
+    async with asyncio.timeout(DEADLINE):
+        found = await agent.ask(local.NetcheckRequest())
+        while isinstance(found, Netcheck) and not found.web.websocket:  # the relay's process takes a while to start
+            found = await agent.ask(local.NetcheckRequest())
+    assert isinstance(found, Netcheck)
+    assert (found.udp, found.ipv4.works) == (UdpState.WORKS, True)
+    assert (found.web.reachable, found.web.websocket, found.web.problem) == (True, True, "")
+    assert [(check.relay, check.number) for check in found.vantage_points] == [("server", 0), ("server", 1)]
+    assert {check.mapped.address for check in found.vantage_points if check.mapped} == {IPv4Address("127.0.0.1")}

@@ -1,7 +1,9 @@
+import msgspec
 import pytest
 
 from tests.samples import NETWORK, peer, public_key
 from wireguard_mesh.core import path_view
+from wireguard_mesh.core.relay_choice import VantageReport
 from wireguard_mesh.model.devices import BackendKind, ObservedDevice, ObservedPeer
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.names import InterfaceName
@@ -45,12 +47,26 @@ def device(**seen: str) -> ObservedDevice:
     return ObservedDevice(name=InterfaceName("wg0"), backend=BackendKind.KERNEL, peers=peers)
 
 
+REPORTS = (
+    VantageReport(
+        relay=FRA,
+        vantage=0,
+        public_key=public_key(92),
+        endpoint=FRA_AT,
+        answers=False,
+        is_carried=False,
+        seconds=0.012,
+        mapped=None,
+    ),
+)
+
+
 def statuses(seen: ObservedDevice | None, *paths: PathReport) -> tuple[RelayStatus, ...]:
-    return path_view.relay_statuses(MAP, seen, paths, (SERVER,), {FRA: 12.0}, NOW)
+    return path_view.relay_statuses(MAP, seen, paths, (SERVER,), REPORTS, NOW)
 
 
 def test_without_a_map_there_are_no_relays() -> None:
-    assert path_view.relay_statuses(None, None, (), (), {}, NOW) == ()
+    assert path_view.relay_statuses(None, None, (), (), (), NOW) == ()
     assert path_view.relays_by_endpoint(None, None, ()) == {}
 
 
@@ -68,7 +84,7 @@ def test_a_session_with_any_vantage_point_says_that_a_relay_is_reached() -> None
 
 def test_an_old_session_says_nothing() -> None:
     seen = device(k90="203.0.113.1:8080")
-    (own, _) = path_view.relay_statuses(MAP, seen, (), (SERVER,), {}, NOW + 180)
+    (own, _) = path_view.relay_statuses(MAP, seen, (), (SERVER,), (), NOW + 180)
     assert not own.reachable
 
 
@@ -77,8 +93,20 @@ def test_a_relay_whose_packets_go_to_this_machine_itself_is_reached_by_websocket
     assert own.transport is Transport.WEBSOCKET
     nowhere = device(k90="127.0.0.1:8080")
     loopback = Endpoint.parse("127.0.0.1:1").address
-    (own, _) = path_view.relay_statuses(MAP, nowhere, (), (loopback,), {}, NOW)
+    (own, _) = path_view.relay_statuses(MAP, nowhere, (), (loopback,), (), NOW)
     assert own.transport is Transport.UDP
+
+
+@pytest.mark.parametrize(("is_carried", "transport"), [(False, Transport.UDP), (True, Transport.WEBSOCKET)])
+def test_what_the_agent_knows_of_a_relay_is_more_than_what_the_device_says(
+    is_carried: bool, transport: Transport
+) -> None:
+    known = msgspec.structs.replace(REPORTS[0], answers=True, is_carried=is_carried)
+    _, fra = path_view.relay_statuses(MAP, None, (), (SERVER,), (known,), NOW)
+    assert (fra.reachable, fra.transport, fra.milliseconds, fra.latest_handshake) == (True, transport, 12.0, 0.0)
+    dead = msgspec.structs.replace(known, answers=False)
+    _, fra = path_view.relay_statuses(MAP, device(k92=str(FRA_AT)), (), (SERVER,), (dead,), NOW)
+    assert not fra.reachable
 
 
 def test_a_session_without_an_address_came_by_udp() -> None:

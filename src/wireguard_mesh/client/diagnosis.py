@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from wireguard_mesh.client import icmp
-from wireguard_mesh.client.netcheck import Surroundings, netcheck
+from wireguard_mesh.client.netcheck import Surroundings, netcheck, open_once
 from wireguard_mesh.client.parts import Parts
 from wireguard_mesh.client.proxy import from_environment
 from wireguard_mesh.core import explaining
@@ -91,13 +91,21 @@ class Diagnosis:
     async def _try_network(self) -> Netcheck:
         parts, status = self._parts, await self._status()
         control, network_map = parts.membership.control, parts.engine.map
+        relays = network_map.relays if network_map else ()
         around = Surroundings(
             private_key=parts.disk.state.private_key,
             control=control,
-            relays=network_map.relays if network_map else (),
+            relays=relays,
             local=tuple(link.address for link in parts.engine.local),
             nat=status.nat,
             port_mapping=status.port_mapping,
+            try_websocket=self._try_websocket if any(relay.web for relay in relays) else None,
             proxy=from_environment(control.http.dialer.server),
         )
         return await netcheck(around, parts.clock)
+
+    async def _try_websocket(self) -> None:
+        """One that carries packets already works, and a second one would take its place at the relay."""
+        relays, now = self._parts.engine.relays, self._parts.clock()
+        if not any(report.is_carried and report.answers for report in relays.report(now)):
+            await open_once(self._parts.membership.control)

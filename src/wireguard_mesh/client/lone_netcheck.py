@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from wireguard_mesh.client import clock
 from wireguard_mesh.client.control import Control
 from wireguard_mesh.client.dial import Dialer
 from wireguard_mesh.client.http import HttpClient
-from wireguard_mesh.client.netcheck import Surroundings, netcheck
+from wireguard_mesh.client.netcheck import Surroundings, netcheck, open_once
 from wireguard_mesh.client.proxy import from_environment
 from wireguard_mesh.client.state import ClientState, StateFolder
 from wireguard_mesh.core import path_view
@@ -35,10 +36,13 @@ async def netcheck_by_disk(folder: StateFolder, state: ClientState, system: Syst
     proxy = from_environment(state.server)
     http = HttpClient(Dialer(state.server, mark=FWMARK, remembered=state.server_ips, proxy=proxy))
     last = folder.load_map(state.private_key.public_key, state.server_public_key)
+    relays = last.relays if last else ()
+    control = Control(http, state.private_key, state.server_public_key, time.time)
     around = Surroundings(
         private_key=state.private_key,
-        control=Control(http, state.private_key, state.server_public_key, time.time),
-        relays=last.relays if last else (),
+        control=control,
+        relays=relays,
+        try_websocket=functools.partial(open_once, control) if any(relay.web for relay in relays) else None,
         local=tuple(link.address for link in await system.local_addresses()),
         nat=path_view.nat_status(last, ()),
         port_mapping=PortMapping(),

@@ -6,6 +6,7 @@ The same for an agent and for a command without one; what only an agent knows is
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import perf_counter
@@ -20,19 +21,23 @@ from wireguard_mesh.model.endpoints import Address, Endpoint
 from wireguard_mesh.model.errors import MeshError
 from wireguard_mesh.model.keys import PrivateKey
 from wireguard_mesh.model.relays import Relay
+from wireguard_mesh.protocol.carrying import MAX_MESSAGE, TARGET
 from wireguard_mesh.protocol.diagnosis import Netcheck, WebCheck
 from wireguard_mesh.protocol.status import NatStatus, PortMapping
 
 WEB_TIMEOUT: Final = 12.0  # seconds for the whole of HTTP
 
 TryWebSocket = Callable[[], Awaitable[None]]
-"""Open a WebSocket as for a carrier, and close it. Raises `MeshError` if that does not work."""
+"""Raises `MeshError` if a WebSocket does not work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What is to be tried, and what is known. `local`: this machine's addresses; `nat`: what the map says of
-    WireGuard's own socket; `proxy`: the HTTP proxy to the server; `try_websocket` None: there is nothing that it could be tried with."""
+    """What is to be tried, and what is known.
+
+    `local`: this machine's addresses; `nat`: what the map says of WireGuard's own socket; `proxy`: the HTTP proxy to
+    the server; `try_websocket` None: there is nothing that it could be tried with.
+    """
 
     private_key: PrivateKey
     control: Control
@@ -63,6 +68,15 @@ async def netcheck(around: Surroundings, clock: Clock) -> Netcheck:
         web=web,
         problems=tuple(_problems(around)),
     )
+
+
+async def open_once(control: Control) -> None:
+    """Open a WebSocket as for packets, and close it. Raises `MeshError`."""
+    # Only here, for it takes 4 MB that few agents need.
+    from wireguard_mesh.client.web_socket import KEY_BYTES, open_web_socket
+
+    async with open_web_socket(control, TARGET, os.urandom(KEY_BYTES), MAX_MESSAGE):
+        pass
 
 
 def _own(local: tuple[Address, ...], probed: Probed) -> list[Endpoint]:

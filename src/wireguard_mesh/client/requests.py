@@ -17,15 +17,10 @@ from wireguard_mesh.core.exit_nodes import ExitMode, ExitPolicy, matches
 from wireguard_mesh.core.wanted import tunnel_mtu
 from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.names import parse_hostname
-from wireguard_mesh.model.peers import Peer
-from wireguard_mesh.model.relays import NatClass, RelayId
+from wireguard_mesh.model.relays import NatClass
 from wireguard_mesh.protocol import local
 from wireguard_mesh.protocol.api import MAX_ENDPOINTS
 from wireguard_mesh.protocol.status import ExitStatus, MapStatus, ServerStatus, State, Status
-
-
-def _distances(me: Peer | None) -> dict[RelayId, float]:
-    return {one.relay: float(one.milliseconds) for one in me.distances} if me else {}
 
 
 class Requests:
@@ -72,7 +67,12 @@ class Requests:
         )
         paths = [peer.path for peer in peers]
         relays = path_view.relay_statuses(
-            network_map, device, paths, parts.membership.control.http.dialer.remembered, _distances(me), now.wall
+            network_map,
+            device,
+            paths,
+            parts.membership.control.http.dialer.remembered,
+            engine.relays.report(now),
+            now.wall,
         )
         return Status(
             state=State.UP if parts.device.is_up.is_set() else State.JOINING,

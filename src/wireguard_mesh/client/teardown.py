@@ -99,7 +99,7 @@ async def offline_status(
 
     peers = peer_statuses(last, device, ExitDecision(), lambda key: is_fresh(device, key, wall), path_of)
     paths = [peer.path for peer in peers]
-    relays = path_view.relay_statuses(last, device, paths, state.server_ips, {}, wall)
+    relays = path_view.relay_statuses(last, device, paths, state.server_ips, (), wall)
     return Status(
         state=State.STOPPED,
         interface=interface,

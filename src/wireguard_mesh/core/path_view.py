@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from wireguard_mesh.core.relay_choice import VantageReport
 from wireguard_mesh.core.tunnels import REJECT_AFTER_TIME
 from wireguard_mesh.model.devices import ObservedDevice, ObservedPeer
 from wireguard_mesh.model.endpoints import Address, Endpoint
@@ -17,6 +18,7 @@ from wireguard_mesh.model.peers import NetworkMap, Peer
 from wireguard_mesh.model.relays import NatClass, Relay, RelayId
 from wireguard_mesh.protocol.status import NatStatus, RelayStatus, Transport, UdpState
 
+_MILLI: Final = 1000.0
 FORWARDING: Final = 0
 """The number of the vantage point that forwards, too."""
 
@@ -32,50 +34,52 @@ def relay_statuses(
     device: ObservedDevice | None,
     paths: Iterable[PathReport],
     server: Sequence[Address],
-    milliseconds: Mapping[RelayId, float],
+    reports: Sequence[VantageReport],
     wall: float,
 ) -> tuple[RelayStatus, ...]:
-    """Every relay of the map, in its order. `milliseconds`: the round trips that are known; `wall`: Unix seconds."""
+    """Every relay of the map, in its order. `reports`: what the agent knows of vantage points, nothing where none runs
+    and the device alone tells; `wall`: Unix seconds."""
     if network_map is None:
         return ()
     used = [path.relay for path in paths if path.kind is PathKind.RELAY]
-    return tuple(
-        _status(relay, device, server, milliseconds.get(relay.id), used.count(relay.id), wall)
-        for relay in network_map.relays
-    )
+    statuses = []
+    for relay in network_map.relays:
+        known = [report for report in reports if report.relay == relay.id]
+        addresses = relay_endpoints(relay, server)
+        sessions = _sessions(relay, device)
+        transports = _reported(known) if known else _observed(sessions, addresses, wall)
+        statuses.append(
+            RelayStatus(
+                id=relay.id,
+                addresses=addresses,
+                reachable=bool(transports),
+                transport=transports[0] if transports else Transport.NONE,
+                latest_handshake=max((one.latest_handshake for one in sessions), default=0.0),
+                milliseconds=next((round(one.seconds * _MILLI, 3) for one in known if one.seconds is not None), None),
+                pairs=used.count(relay.id),
+            )
+        )
+    return tuple(statuses)
 
 
-def _status(
-    relay: Relay,
-    device: ObservedDevice | None,
-    server: Sequence[Address],
-    milliseconds: float | None,
-    pairs: int,
-    wall: float,
-) -> RelayStatus:
-    addresses = relay_endpoints(relay, server)
-    seen = _sessions(relay, device, wall)
-    transport = Transport.NONE
-    if seen:
-        is_carried = all(_is_carried(one, addresses) for one in seen)
-        transport = Transport.WEBSOCKET if is_carried else Transport.UDP
-    return RelayStatus(
-        id=relay.id,
-        addresses=addresses,
-        reachable=bool(seen),
-        transport=transport,
-        latest_handshake=max((one.latest_handshake for one in seen), default=0.0),
-        milliseconds=milliseconds,
-        pairs=pairs,
-    )
+def _reported(reports: Iterable[VantageReport]) -> list[Transport]:
+    """By what each vantage point that answers is reached, the one that forwards first."""
+    return [Transport.WEBSOCKET if one.is_carried else Transport.UDP for one in reports if one.answers]
 
 
-def _sessions(relay: Relay, device: ObservedDevice | None, wall: float) -> list[ObservedPeer]:
-    """Those of WireGuard's sessions with the relay's vantage points that live."""
-    if device is None:
-        return []
-    found = [device.peers.get(vantage.public_key) for vantage in relay.vantage_points]
-    return [one for one in found if one is not None and wall - one.latest_handshake < REJECT_AFTER_TIME]
+def _sessions(relay: Relay, device: ObservedDevice | None) -> list[ObservedPeer]:
+    """WireGuard's with the relay's vantage points, the one that forwards first."""
+    found = [device.peers.get(vantage.public_key) for vantage in relay.vantage_points] if device else []
+    return [one for one in found if one is not None]
+
+
+def _observed(sessions: Iterable[ObservedPeer], addresses: Sequence[Endpoint], wall: float) -> list[Transport]:
+    """The same as `_reported`, by the sessions that live."""
+    return [
+        Transport.WEBSOCKET if _is_carried(one, addresses) else Transport.UDP
+        for one in sessions
+        if wall - one.latest_handshake < REJECT_AFTER_TIME
+    ]
 
 
 def _is_carried(seen: ObservedPeer, addresses: Sequence[Endpoint]) -> bool:
