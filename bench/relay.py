@@ -2,8 +2,8 @@
 how much later it arrives.
 
 Both relays have the first core. What loads them has the second: one process that sends all that it can, one that counts
-what arrives (see `bench.relay_load`). So the figures are those of one core, and of a sender that is no bottleneck only
-as long as the relay's core is the one that is full, which the note tells.
+what arrives (see `bench.relay_load`). The note tells how full the relay's core was: where it is not, the load was the
+limit, of both relays alike, and what a relay can do is told by its processor time for as much.
 """
 
 import os
@@ -19,7 +19,7 @@ from bench.coturn import LIFETIME, NoCoturn, coturn
 from bench.coturn import PORT as TURN_PORT
 from bench.relay_load import RELAY_CPU, Flood, Pair, flood, percentile, prepare, round_trips
 from bench.relay_process import RelayProcess, allow_open_files
-from bench.report import Figure
+from bench.report import Figure, median
 from bench.wireguard_peers import WirePeer, connect, drain, pair
 from lab import Host, Lab
 
@@ -170,6 +170,10 @@ def _throughput(ours: Side, theirs: Side | None, count: int, size: int, *, gso: 
                 note=f"coturn {_described(runs['coturn'])}",
             )
         )
+        costs = [
+            other.cpu_per_gigabit / one.cpu_per_gigabit for one, other in zip(runs["ours"], runs["coturn"], strict=True)
+        ]
+        figures.append(median(f"CPU for as much, coturn / relay: {what}", costs, ""))
     return figures
 
 
