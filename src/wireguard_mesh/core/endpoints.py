@@ -95,6 +95,11 @@ def is_of_site(address: Address) -> bool:
     return any(address in network for network in _SITE_NETWORKS if network.version == address.version)
 
 
+def is_unlikely(candidate: Candidate) -> bool:
+    """Whether it is doubtful, or an address of another site."""
+    return _rank(candidate) >= _RANK_SITE_HOST
+
+
 def _rank(candidate: Candidate) -> int:
     if candidate.kind is CandidateKind.HOST:
         return _RANK_SITE_HOST if is_of_site(candidate.endpoint.address) else _RANK_PUBLIC_HOST

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from wireguard_mesh.core.endpoints import is_unlikely
 from wireguard_mesh.core.instant import Instant
 from wireguard_mesh.core.probes import MAX_CANDIDATES, Probe, ProbeKind
 from wireguard_mesh.core.trials import Trials, wall_time
@@ -42,12 +43,13 @@ HOPELESS_PAUSE: Final = 60.0  # between two hard NATs, after HOPELESS_ROUNDS
 HOPELESS_ROUNDS: Final = 3
 SENDER_TRIES: Final = 4  # each fourth round an end that sends a flow tries itself
 DOUBTFUL_TRIES: Final = 4  # each fourth round doubtful candidates are tried too
-BURST: Final = 8  # times that candidates are repeated against a flow that comes by relay
+BURST: Final = 24  # times that candidates are repeated against a flow that comes by relay
+COSTLY_BURST: Final = 8  # the same by an end that sends a flow too
 CONFIRM_BURST: Final = 48  # the same for the one that works
 HOLD: Final = 0.6  # seconds in which a new direct path is defended against what is still on its way by relay
 MAX_CONFIRMS: Final = 4  # times in that
-LOOKS: Final = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3)  # seconds after a probe at which the device is looked at
-SUSPECT_AFTER: Final = 5.0  # seconds of data without an answer; doubled each time
+LOOKS: Final = (0.01, 0.015, 0.02, 0.03, 0.045, 0.07, 0.1, 0.15, 0.3)  # seconds after a probe at which the device is looked at
+SUSPECT_AFTER: Final = 5.0  # seconds that an answer to data is overdue; doubled each time
 LONGEST_SUSPICION: Final = 60.0
 SILENCE: Final = 35.0  # seconds without any sign of life: a keepalive of 25 s and WireGuard's timeout of 10 s
 FIRST_STAY: Final = 10.0  # seconds on the relay after the second time; three times as long each time
@@ -146,12 +148,14 @@ class Path:
             return
         self.target = None
         if relay is not None:
-            self._observe_relay(endpoint, relay, relaying, now)
+            self._observe_relay(endpoint, relay, tunnel, relaying, now)
         else:
             self._observe_direct(endpoint, tunnel, relaying, now, is_kept=is_kept)
 
-    def _observe_relay(self, endpoint: Endpoint, relay: RelayId, relaying: Relaying, now: Instant) -> None:
-        if self.kind is PathKind.DIRECT and now.monotonic < self._hold_until and self._confirms < MAX_CONFIRMS:
+    def _observe_relay(
+        self, endpoint: Endpoint, relay: RelayId, tunnel: Tunnel, relaying: Relaying, now: Instant
+    ) -> None:
+        if self.kind is PathKind.DIRECT and self._is_defended(tunnel, now):
             self._confirms += 1
             self._confirm_due = True
             return
@@ -193,17 +197,24 @@ class Path:
             self._probe_at = _FOREVER
             if self._is_improvable():
                 self._hurry(now)
+        elif now.monotonic < self._hold_until:
+            self._confirm_due = tunnel.receives_much
+        else:
+            self._confirms = 0
         self._doubt_direct(tunnel, relaying, now, is_kept=is_kept)
+
+    def _is_defended(self, tunnel: Tunnel, now: Instant) -> bool:
+        """Whether packets that came by relay were on their way for long, so that the path is direct all the same."""
+        return self._confirms < MAX_CONFIRMS and (now.monotonic < self._hold_until or tunnel.receives_much)
 
     def _doubt_direct(self, tunnel: Tunnel, relaying: Relaying, now: Instant, *, is_kept: bool) -> None:
         if self._is_moved and tunnel.heard_since(self._moved_at):
             self._is_moved = False
         patience = 2.0**self._retreats
         suspicion = min(LONGEST_SUSPICION, SUSPECT_AFTER * patience)
-        unanswered = tunnel.unanswered_for(now)
-        self._suspects_at = now.monotonic + suspicion - unanswered if unanswered else _FOREVER
+        self._suspects_at = tunnel.unanswered_at + tunnel.answer_time + suspicion
         is_silent = is_kept and tunnel.silent_for(now) >= SILENCE * patience
-        if not (self._is_moved or unanswered >= suspicion or is_silent):
+        if not (self._is_moved or now.monotonic >= self._suspects_at or is_silent):
             if now.monotonic >= self.since + CALM:
                 self._retreats = 0
             return
@@ -211,6 +222,7 @@ class Path:
         if choice is None:
             return
         self.target = choice[1]
+        self._hold_until, self._confirms = _NEVER, MAX_CONFIRMS  # it is not to be defended
         if self._is_moved:
             self._is_moved = False
             return
@@ -256,7 +268,7 @@ class Path:
             targets = (home,) * (CONFIRM_BURST if tunnel.receives_much else 1)
             return self._send(Probe(public_key=key, kind=ProbeKind.PULSE, targets=targets, home=home), now)
         kind = self._kind(tunnel)
-        targets = self._targets()
+        targets = self._targets(is_at_stake=kind is ProbeKind.PULSE and tunnel.sends_much)
         self._rounds += 1
         self._probe_at = now.monotonic + self._pause()
         if not targets:
@@ -264,7 +276,7 @@ class Path:
         for target in targets:
             self._trials.tried(target, now)
         if kind is ProbeKind.PULSE and tunnel.receives_much:
-            targets = targets * BURST
+            targets = targets * (COSTLY_BURST if tunnel.sends_much else BURST)
         calls_home = self._is_moved and not tunnel.heard_since(self._moved_at)
         probe = Probe(public_key=key, kind=kind, targets=targets, home=home, calls_home=calls_home)
         return self._send(probe, now)
@@ -283,10 +295,15 @@ class Path:
         tries = self._rounds % SENDER_TRIES == SENDER_TRIES - 1 or self._nats[0] is NatClass.HARD
         return ProbeKind.PUNCH if is_sender and not tries else ProbeKind.PULSE
 
-    def _targets(self) -> tuple[Endpoint, ...]:
-        """Whom to try now: the best last, which so stays where several arrive."""
-        wanted = [candidate for candidate in self._candidates if self._is_wanted(candidate.kind)]
-        return tuple(candidate.endpoint for candidate in reversed(wanted[:MAX_CANDIDATES]))
+    def _targets(self, *, is_at_stake: bool) -> tuple[Endpoint, ...]:
+        """Whom to try now: the best last, which so stays where several arrive. `is_at_stake`: a flow pays for it, and
+        what hardly ever works is left out."""
+        wanted = [
+            candidate.endpoint
+            for candidate in self._candidates
+            if self._is_wanted(candidate.kind) and not (is_at_stake and is_unlikely(candidate))
+        ]
+        return tuple(reversed(wanted[:MAX_CANDIDATES]))
 
     def _is_wanted(self, kind: CandidateKind) -> bool:
         if self.kind is PathKind.DIRECT:
@@ -299,7 +316,7 @@ class Path:
         """When to look at the device for the sake of this path."""
         if self._confirm_due:
             return now.monotonic
-        age = now.monotonic - self._probed_at
+        age = now.monotonic - self._probed_at + LOOKS[0] / 2  # one that was a little early is not repeated
         answer = next((self._probed_at + look for look in LOOKS if look > age), _FOREVER)
         due = self._probe_at if self.kind is not PathKind.NONE else _FOREVER
         suspicion = self._suspects_at if self.kind is PathKind.DIRECT else _FOREVER

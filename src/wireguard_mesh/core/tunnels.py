@@ -19,7 +19,7 @@ KEEPALIVE_TIMEOUT: Final = (
 )
 UNANSWERED_BYTES: Final = 1024  # more than a session's keepalives and one handshake: something was to be answered
 HEARD_FOR: Final = 60.0  # received bytes prove life as long; more than two keepalives of 25 s
-BUSY_RATE: Final = 25_000.0  # bytes a second: some twenty full packets, more than handshakes and keepalives make
+BUSY_RATE: Final = 100_000.0  # bytes a second: some seventy full packets; more than probes make, too
 RATE_WINDOW: Final = 0.1  # seconds that a rate is taken over at least: one packet is no flow
 _EVEN: Final = 1.5  # flows whose rates differ by less count as equal
 _NEVER: Final = float("-inf")
@@ -30,8 +30,8 @@ class Tunnel:
     """Signs of life of one peer."""
 
     __slots__ = (
-        "_handshake", "_handshake_at", "_heard_at", "_received", "_sample", "_sent_before", "_unanswered_at",
-        "received_rate", "sent_rate",
+        "_converses", "_handshake", "_handshake_at", "_heard_at", "_received", "_sample", "_sent_before", "received_rate",
+        "sent_rate", "unanswered_at",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -40,7 +40,9 @@ class Tunnel:
         self._received = 0
         self._heard_at = _NEVER
         self._sent_before = 0
-        self._unanswered_at = _FOREVER
+        self.unanswered_at = _FOREVER
+        """The look at which it was seen that data is unanswered."""
+        self._converses = False
         self._sample = (_NEVER, 0, 0)  # when the counters were taken that the next rates are reckoned from
         self.sent_rate = 0.0
         """Bytes a second that went to the peer lately."""
@@ -51,11 +53,13 @@ class Tunnel:
         """What the device says of the peer; whether something came since the last look."""
         is_heard = 0 < self._received < seen.received_bytes
         is_shaken = seen.latest_handshake != self._handshake
+        if is_heard:
+            self._converses = seen.received_bytes - self._received > UNANSWERED_BYTES
         if is_heard or is_shaken:
             self._sent_before = seen.sent_bytes
-            self._unanswered_at = _FOREVER
+            self.unanswered_at = _FOREVER
         elif seen.sent_bytes - self._sent_before > UNANSWERED_BYTES:
-            self._unanswered_at = min(self._unanswered_at, now.monotonic)
+            self.unanswered_at = min(self.unanswered_at, now.monotonic)
         if is_shaken:
             is_first = self._handshake == 0.0
             age = max(0.0, now.wall - seen.latest_handshake) if is_first else 0.0
@@ -90,7 +94,13 @@ class Tunnel:
 
     def unanswered_for(self, now: Instant) -> float:
         """Seconds since it was seen that data is unanswered; 0 if none is."""
-        return max(0.0, now.monotonic - self._unanswered_at)
+        return max(0.0, now.monotonic - self.unanswered_at)
+
+    @property
+    def answer_time(self) -> float:
+        """Seconds that an answer may take: one that spoke itself lately answers at once, one that merely listens sends
+        an empty packet after `KEEPALIVE_TIMEOUT`."""
+        return 0.0 if self._converses else KEEPALIVE_TIMEOUT
 
     def silent_for(self, now: Instant) -> float:
         """Seconds since the last sign of life."""
