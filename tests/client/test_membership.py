@@ -22,6 +22,7 @@ from wireguard_mesh.core.known_map import KnownMap
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import MeshError, Unavailable
 from wireguard_mesh.model.peers import MapVersion, NetworkMap, Peer
+from wireguard_mesh.model.relays import RelayDistance, RelayId
 from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.protocol import api
 from wireguard_mesh.protocol.status import MapSource
@@ -202,11 +203,22 @@ async def test_beats_in_its_interval() -> None:
 
 async def test_each_beat_says_all_since_the_server_may_have_lost_it() -> None:
     made = Made(heartbeat=0.01)
-    endpoint = Endpoint.parse("192.0.2.1:51820")
-    made.machine = Machine(hostname="one", os="linux", version="1", endpoints=(endpoint,), exit_node=True)
+    endpoint, mapped = Endpoint.parse("192.0.2.1:51820"), Endpoint.parse("198.51.100.1:40000")
+    distance = RelayDistance(RelayId("r1"), 12)
+    made.machine = Machine(
+        hostname="one",
+        os="linux",
+        version="1",
+        endpoints=(endpoint,),
+        mapped=(mapped,),
+        distances=(distance,),
+        exit_node=True,
+    )
     await made.run_until(lambda: made.script.count("heartbeat") >= 2)
     beats = [said for name, said in made.script.calls if name == "heartbeat"]
-    assert set(beats) == {api.HeartbeatRequest(endpoints=(endpoint,), exit_node=True)}
+    assert set(beats) == {
+        api.HeartbeatRequest(endpoints=(endpoint,), mapped=(mapped,), distances=(distance,), exit_node=True)
+    }
     await made.end()
 
 
@@ -217,7 +229,8 @@ async def test_tells_what_changed_at_once() -> None:
     made.machine = Machine(hostname="one", os="linux", version="1", endpoints=(endpoint,))
     made.membership.announce()
     await until(lambda: made.script.count("heartbeat") == 1)
-    assert ("heartbeat", api.HeartbeatRequest(endpoints=(endpoint,), exit_node=False)) in made.script.calls
+    said = api.HeartbeatRequest(endpoints=(endpoint,), mapped=(), distances=(), exit_node=False)
+    assert ("heartbeat", said) in made.script.calls
     await made.end()
 
 

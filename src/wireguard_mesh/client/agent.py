@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -18,19 +17,21 @@ from wireguard_mesh.client.device import DeviceKeeper, OpenBackend
 from wireguard_mesh.client.dial import Dialer
 from wireguard_mesh.client.http import HttpClient
 from wireguard_mesh.client.keeping import Keeper
+from wireguard_mesh.client.links import Links
 from wireguard_mesh.client.local_server import LocalServer
 from wireguard_mesh.client.membership import Machine, Membership
 from wireguard_mesh.client.options import AgentOptions
 from wireguard_mesh.client.parts import Parts
 from wireguard_mesh.client.proxy import from_environment
+from wireguard_mesh.client.relaying import Relaying
 from wireguard_mesh.client.requests import Requests
 from wireguard_mesh.core.engine import Engine
-from wireguard_mesh.core.wanted import ETHERNET_MTU, FWMARK
+from wireguard_mesh.core.wanted import FWMARK
 from wireguard_mesh.model.errors import MeshError
 from wireguard_mesh.model.peers import Peer
 from wireguard_mesh.model.places import socket_path
 from wireguard_mesh.protocol.api import MAX_ENDPOINTS
-from wireguard_mesh.system.interface import LinkEvent, System
+from wireguard_mesh.system.interface import System
 
 _CANCEL_AGAIN: Final = 0.5  # seconds that a task may take to end
 LAST_MAP_AFTER: Final = 1.0  # seconds that a server may take before the mesh of the last run is put up
@@ -51,15 +52,16 @@ class Agent:
         proxy = from_environment(state.server)
         self._http = HttpClient(Dialer(state.server, mark=FWMARK, remembered=state.server_ips, proxy=proxy))
         engine = Engine(options_of.settings(state, flags))
+        control = Control(self._http, state.private_key, state.server_public_key, lambda: clock().wall)
         disk = Keeper(options.folder, state, clock)
         self._me: Peer | None = None
         self.parts = Parts(
             clock=clock,
             started=clock().wall,
             engine=engine,
-            device=DeviceKeeper(engine, open_backend, system, clock, self._forwarding_changed),
+            device=DeviceKeeper(engine, open_backend, system, clock, self._announce),
             membership=Membership(
-                Control(self._http, state.private_key, state.server_public_key, lambda: clock().wall),
+                control,
                 disk.known,
                 self._describe,
                 flags.intervals,
@@ -71,6 +73,10 @@ class Agent:
             ),
             disk=disk,
             machine=options_of.machine(state),
+            relaying=Relaying(engine, control, clock, on_path_news=self._look_at_device, on_distances=self._announce),
+        )
+        self._links = Links(
+            system, engine, self._http.dialer, clock, on_change=self._links_changed, on_moved=self._moved
         )
 
     # Running
@@ -97,7 +103,7 @@ class Agent:
         """All that an agent does, until it is to end; returns what kept it from starting."""
         problem: MeshError | None = None
         try:
-            await self._look_at_links()
+            await self._links.look()
             await self.parts.device.expect_forwarding()
             await socket.open()
             async with asyncio.TaskGroup() as group:
@@ -107,7 +113,8 @@ class Agent:
                         self.parts.device.run(),
                         self.parts.membership.run(),
                         self.parts.disk.run(),
-                        self._watch_links(),
+                        self.parts.relaying.run(),
+                        self._links.watch(),
                         self._settle_in(),
                     )
                 ]
@@ -148,7 +155,7 @@ class Agent:
         await self.parts.device.is_up.wait()
         # Only now are known the port that the system chose, if it was to, and where a server with a name is.
         await self.parts.device.refresh()
-        await self._look_at_links()
+        await self._links.look()
         self.parts.device.wake()
         if self.parts.engine.settings.listen_port == 0:
             self.parts.membership.announce()
@@ -177,6 +184,7 @@ class Agent:
             return
         if self.parts.engine.map is None:
             log.debug("stage=map")
+        self.parts.engine.server_reached(self._http.dialer.remembered)
         self.parts.engine.map_arrived(network_map, self._clock())
         self.parts.device.map_changed()
         self.parts.disk.map_changed()
@@ -189,52 +197,29 @@ class Agent:
             log.info("starting from the last map, since no newer one came yet peers=%d", len(last.peers))
             self._use_map()
 
-    async def _watch_links(self) -> None:
-        async for event in self._system.watch(self.parts.engine.settings.interface):
-            log.debug("the host's network changed what=%s", event)
-            try:
-                await self._follow_links(event)
-            except Exception:
-                # A fault of ours: the next event may go well, and the tunnels stand.
-                log.exception("what changed in the host's network could not be followed what=%s", event)
-
-    async def _follow_links(self, event: LinkEvent) -> None:
-        before = self.parts.engine.local
-        await self._look_at_links()
-        if event is LinkEvent.ROUTES:
-            self.parts.engine.rerouted()
+    def _links_changed(self) -> None:
         self.parts.device.wake(host_changed=True)
-        if self.parts.engine.local != before:
-            self._http.drop_connections()
-            self.parts.membership.network_changed({local.address for local in self.parts.engine.local})
 
-    async def _look_at_links(self) -> None:
-        try:
-            addresses = await self._system.local_addresses()
-            mtu = await self._link_mtu()
-        except MeshError as error:
-            log.warning("the host's addresses cannot be read: %s", error)
-            return
-        self.parts.engine.links_changed(addresses, mtu, self._clock())
-
-    async def _link_mtu(self) -> int:
-        server = self._http.dialer.server.host
-        try:
-            return await self._system.path_mtu(ip_address(server))
-        except ValueError:
-            known = self._http.dialer.remembered
-            return await self._system.path_mtu(known[0]) if known else ETHERNET_MTU
+    def _moved(self) -> None:
+        """This machine has other addresses: what is open may be dead."""
+        self._http.drop_connections()
+        self.parts.relaying.network_changed()
+        self.parts.membership.network_changed({local.address for local in self.parts.engine.local})
 
     def _describe(self) -> Machine:
         machine = self.parts.machine
         return msgspec.structs.replace(
             machine,
             endpoints=self.parts.engine.published(MAX_ENDPOINTS),
+            distances=self.parts.relaying.distances,
             exit_node=machine.exit_node and self.parts.device.forwards,
         )
 
-    def _forwarding_changed(self) -> None:
+    def _announce(self) -> None:
         self.parts.membership.announce()
+
+    def _look_at_device(self) -> None:
+        self.parts.device.wake()
 
 
 def _first(errors: BaseExceptionGroup[MeshError]) -> MeshError:

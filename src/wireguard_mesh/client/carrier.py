@@ -69,7 +69,10 @@ class Carrier:
                 self._hurry.clear()
                 began = time.monotonic()
                 await self._carry_once()
-                failures = 1 if time.monotonic() - began > STEADY else failures + 1
+                failures += 1
+                if time.monotonic() - began > STEADY:
+                    failures, self._problem = 1, ""
+                self._note_end()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(RETRY.delay(failures, random.random())):
                         await self._hurry.wait()
@@ -85,9 +88,10 @@ class Carrier:
         finally:
             connection.cancel()
             await asyncio.wait([connection])  # it uses the socket until its end
-        self._note_end(connection)
 
-    def _note_end(self, ended: asyncio.Task[None]) -> None:
+    def _note_end(self) -> None:
+        ended = self._connection
+        assert ended is not None
         error = None if ended.cancelled() else ended.exception()
         problem = str(error)
         if error is None or problem == self._problem:
@@ -113,9 +117,6 @@ class Carrier:
             loop = asyncio.get_running_loop()
             loop.add_reader(local, self._send, local, web_socket)
             self._on_change(Endpoint(IPv4Address(address), port), time.monotonic() - asked_at)
-            if self._problem:
-                log.info("packets are carried over TCP again")
-            self._problem = ""
             try:
                 await _receive(local, web_socket)
             finally:

@@ -22,6 +22,7 @@ from wireguard_mesh.core.pace import Pace
 from wireguard_mesh.model.endpoints import Address, Endpoint
 from wireguard_mesh.model.errors import MeshError
 from wireguard_mesh.model.peers import Peer
+from wireguard_mesh.model.relays import RelayDistance
 from wireguard_mesh.protocol import api
 
 DEFAULT_HEARTBEAT: Final = 30.0  # seconds
@@ -42,6 +43,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     os: str
     version: str
     endpoints: tuple[Endpoint, ...] = ()
+    mapped: tuple[Endpoint, ...] = ()
+    distances: tuple[RelayDistance, ...] = ()
     exit_node: bool = False
 
 
@@ -164,6 +167,8 @@ class Membership:
                     hostname=machine.hostname,
                     os=machine.os,
                     endpoints=machine.endpoints,
+                    mapped=machine.mapped,
+                    distances=machine.distances,
                     exit_node=machine.exit_node,
                     version=machine.version,
                     since=since,
@@ -202,7 +207,12 @@ class Membership:
             return
         # All of it each time: the server may have lost what it was told (held back, or restored from a backup).
         answer = await self.control.heartbeat(
-            api.HeartbeatRequest(endpoints=machine.endpoints, exit_node=machine.exit_node)
+            api.HeartbeatRequest(
+                endpoints=machine.endpoints,
+                mapped=machine.mapped,
+                distances=machine.distances,
+                exit_node=machine.exit_node,
+            )
         )
         self._said = machine
         self.answered_at = self._clock().wall

@@ -8,6 +8,7 @@ from wireguard_mesh.client.clock import Clock
 from wireguard_mesh.client.device import DeviceKeeper
 from wireguard_mesh.client.keeping import Keeper
 from wireguard_mesh.client.membership import Machine, Membership
+from wireguard_mesh.client.relaying import Relaying
 from wireguard_mesh.core.engine import Engine
 
 
@@ -22,3 +23,4 @@ class Parts:
     membership: Membership
     disk: Keeper
     machine: Machine
+    relaying: Relaying
