@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,7 +22,11 @@ from typing import Any
 import pytest
 
 from tests.core.samples import private_key, public_key
+from wireguard_mesh.cli import server
 from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.model.relays import OWN_RELAY, RelayId
+from wireguard_mesh.protocol import api
+from wireguard_mesh.protocol.relay_keys import RelayKey
 from wireguard_mesh.protocol.signatures import Signer, make_nonce
 
 COMMAND = [sys.executable, "-c", "from wireguard_mesh.cli.server import main; main()"]
@@ -108,7 +113,41 @@ def test_it_says_where_everything_is_and_how_to_join(tmp_path: Path) -> None:
         status = run(tmp_path, "--listen", f"127.0.0.1:{process.port}", "status")
         assert status.returncode == 0, status.stderr
         assert "network     10.7.0.0/24" in status.stdout
-        assert "peers       0, 0 of them online, revision 0" in status.stdout
+        assert "peers       0, 0 of them online, revision 1" in status.stdout  # its own relay
+        ports = rf"{process.port} and {process.port + 1}"
+        assert f"Relay:         UDP ports {ports}" in text
+        assert re.search(rf"relay       server on UDP ports {ports}, (0 sessions, .*|down: .*)\n", status.stdout)
+
+
+def test_a_server_that_relays_nothing_says_so(tmp_path: Path) -> None:
+    with started(tmp_path, "-udp", "off") as process:
+        assert "Relay:         off" in process.banner
+        status = run(tmp_path, "--listen", f"127.0.0.1:{process.port}", "status")
+        assert "relay       off: this server relays nothing" in status.stdout
+
+
+def test_the_key_for_relays_stays_until_a_new_one_is_asked_for(tmp_path: Path) -> None:
+    first, second = (run(tmp_path, "relay-key") for _ in range(2))
+    assert first.stdout == second.stdout
+    assert RelayKey.parse(first.stdout).to_text() == first.stdout.strip()
+    new = run(tmp_path, "relay-key", "-new")
+    assert new.stdout != first.stdout
+    assert run(tmp_path, "relay-key").stdout == new.stdout
+    file = tmp_path / ".config" / "wireguard-mesh" / "server.json"
+    assert json.loads(file.read_text())["relay_key"] == new.stdout.strip()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_relays_are_listed_with_what_they_do() -> None:
+    does = api.RelayCounters(sessions=2, routes=3, forwarded_packets=4, forwarded_bytes=5)
+    own = api.RelayHealth(id=OWN_RELAY, up=False, ports=(1, 2), does=does)
+    others = (api.RelaySummary(id=RelayId("fra-1"), does=does), api.RelaySummary(id=RelayId("nyc-1")))
+    lines = server.relay_lines(own, (api.RelaySummary(id=OWN_RELAY), *others))
+    assert lines == [
+        "server on UDP ports 1 and 2, down: its process does not run",
+        "fra-1: 2 sessions, 3 routes, 0 over TCP, 4 packets, 5 bytes relayed",
+        "nyc-1: tells another server",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +155,10 @@ def test_it_says_where_everything_is_and_how_to_join(tmp_path: Path) -> None:
     [
         (["-network", "8.8.8.0/24"], 1, "vpn-server: network: 8.8.8.0/24 is not private"),
         (["-listen", "nowhere"], 1, "vpn-server: listen: 'nowhere' is no address to listen on"),
+        (["-udp", "maybe"], 1, "vpn-server: udp: 'maybe' is neither on nor off"),
+        (["-relay-address", "a b"], 1, "vpn-server: relay-address: 'a b' is no name or address"),
+        (["-relay-address", "no.invalid"], 1, "vpn-server: -relay-address: no.invalid has no address"),
+        (["-listen", ":65535"], 1, "vpn-server: a relay needs a UDP port from 1 to 65534"),
         (["-db", "/proc/nowhere/peers.db"], 1, "vpn-server: cannot make the folder /proc/nowhere"),
         (["-config", "/proc/nowhere/server.json"], 1, "vpn-server: cannot write /proc/nowhere/server.json"),
         (["-listen", f"{'x' * 64}:8099"], 1, "vpn-server: 'xxx"),

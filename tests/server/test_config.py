@@ -232,3 +232,15 @@ def test_a_url_is_kept_as_it_was_given_and_shown_without_its_password(tmp_path: 
     again = load_settings({"config": str(file)}, {})
     assert again.database == settings.database
     assert again.network_binding
+
+
+def test_whether_and_where_it_relays_is_said_by_flag_environment_and_file(file: Path, load: Load) -> None:
+    assert (load().udp, load().relay_address) == (True, "")
+    assert not load(udp="off").udp
+    assert not load({"VPN_SERVER_UDP": "off"}, udp=None).udp
+    write(file, udp=False, relay_address="vpn.example.com")
+    assert (load().udp, load().relay_address) == (False, "vpn.example.com")
+    assert load(udp="on", relay_address="[2001:db8::1]").relay_address == "2001:db8::1"
+    for flags in ({"udp": "perhaps"}, {"relay_address": "vpn example"}, {"relay_address": "http://x/"}):
+        with pytest.raises(InvalidValue, match=r"(udp|relay-address): "):
+            load(**flags)

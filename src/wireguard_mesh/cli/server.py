@@ -6,6 +6,7 @@ import http.client
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -135,10 +136,7 @@ def status(flags: dict[str, str | None]) -> None:
     click.echo(f"network     {server.network.ipv4}, {server.network.ipv6}")
     click.echo(f"peers       {health.peers}, {health.online} of them online, revision {health.revision}")
     click.echo(f"streams     {health.streams} follow the map here")
-    click.echo(f"relay       {_relay_line(health.relay)}")
-    for relay in health.relays:
-        if health.relay is None or relay.id != health.relay.id:
-            click.echo(f"            {relay.id}: {_does(relay.does) if relay.does else 'tells another server'}")
+    click.echo("relay       " + "\n            ".join(relay_lines(health.relay, health.relays)))
     click.echo(f"admission   {server.admission}")
     click.echo(f"public key  {server.server_public_key}")
 
@@ -154,6 +152,15 @@ def relay_key(flags: dict[str, str | None], is_new: bool) -> None:
     settings = load_settings(flags, os.environ)
     key = None if is_new else relay_key_of(settings.file)
     click.echo((key or make_relay_key(settings.file)).to_text())
+
+
+def relay_lines(own: api.RelayHealth | None, relays: Sequence[api.RelaySummary]) -> list[str]:
+    """What `status` says of the server's own relay, and of the others."""
+    others = [relay for relay in relays if own is None or relay.id != own.id]
+    return [
+        _relay_line(own),
+        *(f"{relay.id}: {_does(relay.does) if relay.does else 'tells another server'}" for relay in others),
+    ]
 
 
 def _relay_line(own: api.RelayHealth | None) -> str:

@@ -18,6 +18,7 @@ from typing import Final
 from wireguard_mesh.core.liveness import Liveness
 from wireguard_mesh.core.ratelimit import RateLimiter
 from wireguard_mesh.core.registry import Outcome
+from wireguard_mesh.core.snapshot import Snapshot
 from wireguard_mesh.model.errors import Unavailable
 from wireguard_mesh.model.networks import GLOBAL_ID_LENGTH, MeshNetwork
 from wireguard_mesh.server.app import make_app
@@ -74,7 +75,7 @@ async def run_server(settings: Settings, ready: Callable[[Running], None], clock
         stack.push_async_callback(store.close)
         birth = Birth(new_epoch(), os.urandom(GLOBAL_ID_LENGTH), settings.private_key.public_key)
         loaded = await store.load(settings.network, birth, binding=settings.network_binding)
-        is_imported = legacy is not None and not loaded.snapshot.revision
+        is_imported = legacy is not None and _is_unused(loaded.snapshot)
         if legacy and is_imported:
             loaded = await _import(legacy, store, loaded)
         settle(replace(settings, network=loaded.snapshot.network.ipv4), database)
@@ -176,6 +177,11 @@ def _place(settings: Settings, stack: AsyncExitStack) -> tuple[Legacy | None, Lo
     _make_folder(file.parent)
     stack.enter_context(DatabaseLock(file))
     return legacy, file
+
+
+def _is_unused(snapshot: Snapshot) -> bool:
+    """No peer has ever been in it: at most the server's own relay."""
+    return snapshot.revision == snapshot.relays_revision and not (snapshot.records or snapshot.tombstones)
 
 
 async def _import(legacy: Legacy, store: Store, loaded: Loaded) -> Loaded:
