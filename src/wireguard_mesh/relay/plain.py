@@ -26,8 +26,13 @@ class PlainPort:
         self._spare = SPARE_SOURCES
         self._receiving = Complaints("cannot receive from the UDP socket")
         self._sending = Complaints("cannot send a packet")
-        self.dropped = 0
+        self._dropped = 0
         sock.setblocking(False)
+
+    @property
+    def dropped(self) -> int:
+        """Packets that could not be sent."""
+        return self._dropped
 
     def fileno(self) -> int:
         """The descriptor to wait for."""
@@ -56,7 +61,7 @@ class PlainPort:
             try:
                 self._socket.sendto(view[at : min(at + size, end)], destination)
             except OSError as error:
-                self.dropped += 1
+                self._dropped += 1
                 self._sending.note(error)
 
     def knows(self, source: Source) -> bool:

@@ -23,12 +23,11 @@ SPARE_SOURCES: Final = 1024  # that are remembered of peers that have moved, bef
 
 
 class Port(Protocol):
-    """One non-blocking UDP socket. No method raises for what the network does; a packet that cannot go is dropped.
+    """One non-blocking UDP socket. No method raises for what the network does; a packet that cannot go is dropped."""
 
-    `dropped`: packets that could not be sent.
-    """
-
-    dropped: int
+    @property
+    def dropped(self) -> int:
+        """Packets that could not be sent."""
 
     def fileno(self) -> int:
         """The descriptor to wait for."""

@@ -60,7 +60,7 @@ class RelayProcess:
                 self._node.roster(message)
                 if not self._has_begun:
                     self._has_begun = True
-                    self._first.append(Ready(self._node.begin()))
+                    self._first += (Ready(self._node.begin()), self._node.stats())
                     self._channel.kick()
             case Adopt() if self._node is not None and attached is not None:
                 self._node.adopt(attached, message.key, message.data)
