@@ -22,8 +22,8 @@ def test_a_netcheck_of_a_good_network() -> None:
     lines = [" ".join(line.split()) for line in netcheck_lines(NETCHECK)]
     assert lines == [
         "UDP works",
-        "IPv4 works, 192.0.2.1",
-        "IPv6 not tried, no address here",
+        "IPv4 works; this machine has 192.0.2.1",
+        "IPv6 not tried, since no relay has such an address; this machine has no address",
         "NAT easy: one port for all destinations, so direct paths are likely",
         "WireGuard easy, heard from 203.0.113.9:7 (as relays told the server)",
         "port mapping 203.0.113.9:51820, by pcp",
@@ -47,7 +47,7 @@ def test_a_netcheck_of_a_bad_network() -> None:
     )
     text = "\n".join(netcheck_lines(found))
     assert "blocked: no relay answers by UDP, though the server does over HTTP" in text
-    assert "does not work, no address here" in text
+    assert "does not work; this machine has no address" in text
     assert "WireGuard     unknown\n" in text
     assert "the gateway refuses" in text
     assert "the server does not answer: no connection" in text
@@ -95,6 +95,17 @@ def test_an_explanation_is_told_in_paragraphs() -> None:
         "What would help:",
         "  Do this.",
         "  Or that.",
+    ]
+
+
+def test_long_lines_are_folded_on_a_terminal() -> None:
+    told = msgspec.structs.replace(EXPLANATION, why=(), advice=("Open UDP port 51820 in the firewall.",))
+    assert explanation_lines(told, 24) == [
+        "So it is.",
+        "",
+        "What would help:",
+        "  Open UDP port 51820 in",
+        "    the firewall.",
     ]
 
 

@@ -72,6 +72,10 @@ def test_a_host_of_an_url_and_a_name_in_a_sentence_are_one() -> None:
     assert url == f"http://{name}:8080"
 
 
+def test_an_address_is_no_name() -> None:
+    assert re.fullmatch(r"http://ip4-[0-9a-f]{4}:8080, 203", masked("http://203.0.113.1:8080, 203", "203.0.113.1"))
+
+
 def test_two_things_never_have_one_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(masking, "MASK_DIGITS", 1)
     text = masked(" ".join(f"8.8.{number}.8" for number in range(100)))

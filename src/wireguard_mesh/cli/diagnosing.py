@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,7 +98,8 @@ def _peer(status: Status, name: str) -> PeerStatus:
 def print_explanation(place: Place, name: str, *, as_json: bool) -> None:
     """In words, or as values for a program."""
     told = explanation(place, name)
-    click.echo(encode_readable(told) if as_json else "\n".join(explanation_lines(told)) + "\n", nl=False)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    click.echo(encode_readable(told) if as_json else "\n".join(explanation_lines(told, width)) + "\n", nl=False)
 
 
 def explanation(place: Place, name: str) -> Explanation:

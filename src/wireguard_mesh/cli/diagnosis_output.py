@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -47,8 +48,9 @@ def netcheck_lines(found: Netcheck) -> list[str]:
 
 
 def _family(family: FamilyCheck) -> str:
-    works = {True: "works", False: "does not work", None: "not tried"}[family.works]
-    return f"{works}, {', '.join(family.addresses)}" if family.addresses else f"{works}, no address here"
+    works = {True: "works", False: "does not work", None: "not tried, since no relay has such an address"}[family.works]
+    here = f"this machine has {', '.join(family.addresses)}" if family.addresses else "this machine has no address"
+    return f"{works}; {here}"
 
 
 def _wireguard(found: Netcheck) -> str:
@@ -108,9 +110,17 @@ def ping_summary(pongs: Sequence[Pong]) -> list[str]:
     return lines
 
 
-def explanation_lines(told: Explanation) -> list[str]:
-    """All of it, in paragraphs."""
-    return list(_paragraphs(told))
+def explanation_lines(told: Explanation, width: int = 0) -> list[str]:
+    """All of it, in paragraphs, with lines of at most `width` characters; 0: of any length."""
+    lines = list(_paragraphs(told))
+    if not width:
+        return lines
+    return [part for line in lines for part in _folded(line, width)]
+
+
+def _folded(line: str, width: int) -> list[str]:
+    indent = " " * (len(line) - len(line.lstrip()))
+    return textwrap.wrap(line, width, subsequent_indent=2 * indent, break_on_hyphens=False) or [""]
 
 
 def _paragraphs(told: Explanation) -> Iterator[str]:

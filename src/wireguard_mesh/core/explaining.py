@@ -165,9 +165,11 @@ def _why_none(pair: _Pair) -> str:
 def _why_not_direct(pair: _Pair) -> str:
     name = pair.peer.hostname
     if pair.own_nat is NatClass.BLOCKED:
-        return "No UDP gets out of this machine's network, so it can be reached by WebSocket only."
+        return (
+            f"No UDP gets out of this machine's network, so packets to and from {name} go by a relay, over WebSocket."
+        )
     if pair.peer.nat is NatClass.BLOCKED:
-        return f"No UDP gets out of the network of {name}, so it can be reached by WebSocket only."
+        return f"No UDP gets out of the network of {name}, so packets to and from it go by a relay, over WebSocket."
     if not pair.trials:
         return f"{name} names no address at which it could be called directly."
     fallen = max((trial for trial in pair.trials if trial.last_heard), key=_last_heard, default=None)
@@ -269,7 +271,8 @@ def _advice_for_direct(pair: _Pair) -> Iterator[str]:
         where, port = ("this machine", pair.own_port) if is_own else (name, pair.peer_port)
         yield f"Open UDP port {port} in the firewall of {where}."
     elif pair.nats == {NatClass.HARD}:
-        yield f"On one of the two, {_FORWARD.format(port=f'{pair.own_port} (here) or {pair.peer_port} (there)')}."
+        ports = f"{pair.own_port} (here) or {pair.peer_port} (there)"
+        yield f"On one of the two, {_FORWARD.format(port=pair.own_port if pair.own_port == pair.peer_port else ports)}."
         yield "Or give both machines IPv6."
     elif pair.nats == {NatClass.EASY, NatClass.HARD}:
         hard, port = pair.hard()

@@ -36,8 +36,9 @@ class Masker:
     def __init__(self, salt: bytes, names: Iterable[str]) -> None:
         self._salt = salt
         self._masks: dict[str, str] = {}
-        wanted = {word for name in names for word in (name.lower(), name.lower().partition(".")[0]) if word}
-        ordered = sorted((re.escape(word) for word in wanted if not _is_address(word)), key=len, reverse=True)
+        hosts = [name.lower() for name in names if not _is_address(name)]
+        wanted = {word for name in hosts for word in (name, name.partition(".")[0]) if word}
+        ordered = sorted(map(re.escape, wanted), key=len, reverse=True)
         self._names = re.compile(rf"(?<![\w-])(?:{'|'.join(ordered)})(?![\w-])", re.IGNORECASE) if ordered else None
 
     def mask(self, text: str) -> str:
