@@ -166,7 +166,7 @@ def _why_not_direct(pair: _Pair) -> str:
     name = pair.peer.hostname
     if pair.own_nat is NatClass.BLOCKED:
         return (
-            f"No UDP gets out of this machine's network, so packets to and from {name} go by a relay, over WebSocket."
+            f"No UDP gets out of this machine's network, so packets to {name} go by a relay, over WebSocket."
         )
     if pair.peer.nat is NatClass.BLOCKED:
         return f"No UDP gets out of the network of {name}, so packets to and from it go by a relay, over WebSocket."
