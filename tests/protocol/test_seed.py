@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from tests.samples import peer, public_key
+from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.protocol.codec import encode
 from wireguard_mesh.protocol.seed import (
     ErrorResponse,
@@ -33,6 +34,13 @@ def test_a_peer_entry_has_exactly_these_fields_and_types() -> None:
 
 def test_a_peer_without_endpoint_has_an_empty_one() -> None:
     assert peer_entry(msgspec.structs.replace(peer(2), endpoints=()), 0).endpoint == ""
+
+
+def test_a_peer_that_only_relays_know_an_endpoint_of_has_that() -> None:
+    seen = (Endpoint.parse("198.51.100.7:1"), Endpoint.parse("198.51.100.7:2"))
+    both = msgspec.structs.replace(peer(2), reflexive=seen)
+    assert peer_entry(both, 0).endpoint == "192.0.2.3:51820"
+    assert peer_entry(msgspec.structs.replace(both, endpoints=()), 0).endpoint == "198.51.100.7:1"
 
 
 def test_requests_need_little() -> None:

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.samples import public_key, register
+from tests.core.samples import public_key, register, relay
 from tests.core.test_catch_up import assert_same
 from tests.core.test_registry import BATCHES
 from tests.databases import POSTGRESQL, Databases
 from tests.server.many import Running, cut_all, running
 from tests.waiting import PATIENCE, until
-from wireguard_mesh.core.commands import Command, Heartbeat, Leave
+from wireguard_mesh.core.commands import Command, DropRelay, Heartbeat, Leave, PutRelay
 from wireguard_mesh.core.snapshot import Record, Snapshot
 from wireguard_mesh.model.errors import Unavailable
 from wireguard_mesh.model.peers import MapVersion
@@ -60,6 +60,7 @@ async def assert_one_mesh(*servers: Running) -> None:
     records = latest.snapshot.records.values()
     assert len({record.number for record in records}) == len(records)
     seen = {record.peer.revision for record in records} | set(latest.snapshot.tombstones.values())
+    seen |= {latest.snapshot.relays_revision} - {0}
     assert seen <= set(range(1, latest.snapshot.revision + 1))
 
 
@@ -269,6 +270,20 @@ async def test_a_server_that_does_not_know_a_peer_looks_whether_another_one_took
         assert public_key(1) in other.snapshot.records
         await other.mesh.meet(public_key(2))
         assert public_key(2) not in other.snapshot.records
+
+
+async def test_the_relays_of_each_are_those_of_all(shared: Location) -> None:
+    async with running(shared) as one, running(shared) as two, running(shared, is_told=False) as deaf:
+        await asyncio.gather(
+            *(server.writer.submit(PutRelay(relay=relay(seed))) for seed, server in enumerate((one, two, one)))
+        )
+        await assert_one_mesh(one, two)
+        assert one.snapshot.relays == two.snapshot.relays == (relay(0), relay(1), relay(2))
+        await deaf.mesh.meet(relay(1).public_key)
+        assert deaf.snapshot.relay_of(relay(1).public_key) == relay(1)
+        await two.writer.submit(DropRelay(id=relay(0).id))
+        await one.until_equal(two)
+        assert list(one.snapshot.relays) == [relay(1), relay(2)]
 
 
 async def test_a_version_that_nobody_has_is_not_waited_for_long(

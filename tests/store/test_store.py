@@ -13,16 +13,17 @@ import pytest
 from hypothesis import given, settings
 from sqlalchemy import text
 
-from tests.core.samples import public_key, register
+from tests.core.samples import observe, public_key, register, relay
 from tests.core.test_catch_up import assert_same
 from tests.core.test_registry import BATCHES
 from tests.databases import ENGINES, Databases
-from wireguard_mesh.core.commands import Command, Leave
+from wireguard_mesh.core.commands import Command, DropRelay, Leave, PutRelay
 from wireguard_mesh.core.ipam import Lease
 from wireguard_mesh.core.registry import Outcome, decide
 from wireguard_mesh.core.snapshot import Changes, Snapshot
 from wireguard_mesh.model.errors import Conflict, Unavailable
 from wireguard_mesh.model.names import PeerId
+from wireguard_mesh.model.relays import NatClass
 from wireguard_mesh.store.faults import Damaged, StorageFull
 from wireguard_mesh.store.location import Location
 from wireguard_mesh.store.store import Birth, Store
@@ -128,6 +129,32 @@ async def test_last_seen_is_kept_without_a_revision(store: Store) -> None:
     # Another server may have heard it later.
     await store.save_last_seen([(public_key(1), 0.0)], wall=109.0)
     assert (await store.silences(wall=109.0))[public_key(1)] < 20.0
+
+
+async def test_relays_are_kept_and_when_they_were_heard(store: Store) -> None:
+    first = await fill(store, register(1), PutRelay(relay=relay(1)), PutRelay(relay=relay(2)))
+    assert_same((await store.reload()).snapshot, first)
+    second = await commit(store, first, DropRelay(id=relay(1).id), PutRelay(relay=relay(2, port=90)))
+    assert_same((await store.reload()).snapshot, second)
+    assert second.relays == (relay(2, port=90),)
+    assert_same(await store.catch_up(first), second)
+    async with store._database.writing.begin() as connection:
+        await connection.execute(text("UPDATE relays SET last_seen = -1000"))
+    assert (await store.silent_relays())[relay(2).id] > 900
+    await store.save_relays_seen([relay(2).id, relay(3).id])
+    await store.save_relays_seen([])
+    silences = await store.silent_relays()
+    assert list(silences) == [relay(2).id]
+    assert silences[relay(2).id] == pytest.approx(0.0, abs=5.0)
+    assert (await store.reload()).snapshot.sequence == second.sequence
+
+
+async def test_what_relays_see_is_kept(store: Store) -> None:
+    snapshot = await fill(store, register(1))
+    snapshot = await commit(store, snapshot, observe(1, "192.0.2.9:7", nat=NatClass.HARD))
+    kept = (await store.reload()).snapshot
+    assert_same(kept, snapshot)
+    assert kept.record(public_key(1)).peer.nat is NatClass.HARD
 
 
 async def test_another_network_is_refused_while_peers_have_addresses_of_the_old_one(store: Store) -> None:

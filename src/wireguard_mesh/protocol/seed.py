@@ -82,12 +82,15 @@ class ErrorResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def peer_entry(peer: Peer, last_heartbeat: float) -> PeerEntry:
-    """One peer as `GET /peers` shows it; `last_heartbeat` in Unix seconds. Only IPv4 is known there."""
+    """One peer as `GET /peers` shows it; `last_heartbeat` in Unix seconds. Only IPv4 is known there.
+
+    `endpoint` is the best that is known: the peer's own, else one from which a relay hears it.
+    """
     return PeerEntry(
         id=peer.id,
         public_key=peer.public_key.to_base64(),
         virtual_ip=str(peer.ipv4),
-        endpoint=str(peer.endpoints[0]) if peer.endpoints else "",
+        endpoint=next(map(str, peer.endpoints or peer.reflexive), ""),
         hostname=peer.hostname,
         os=peer.os,
         allowed_ips=(f"{peer.ipv4}/32",),
