@@ -151,6 +151,20 @@ def test_nats_that_cannot_be_passed_are_tried_less_and_less(here: Behaviour, the
         assert {trial.outcome for trial in trials if trial.kind is CandidateKind.REFLEXIVE} == {Outcome.SILENT}
 
 
+def test_two_machines_on_one_link_find_each_other_however_hard_their_nat_is() -> None:
+    network = Network()
+    internet, home = network.segment(), network.segment(0.0001)
+    relay = SimulatedRelay(network.host(internet, "203.0.113.1"), 90)
+    world = World(network, relay)
+    network.router(home, internet, "203.0.113.2", HARD)
+    for number in (1, 2):
+        agent = world.agent(number, network.host(home, f"192.168.1.{number + 1}"), NatClass.HARD)
+        network.at(float(number), agent.start)
+    network.run(until=2.5)
+    assert world.kinds(2.5) == {PathKind.DIRECT}
+    assert world.agents[1].path(world.agents[2], 2.5).candidate is CandidateKind.LAN
+
+
 def test_an_upgrade_costs_a_flow_nothing() -> None:
     for latency in (0.005, 0.04):
         for swap in (False, True):

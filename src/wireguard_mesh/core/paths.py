@@ -36,7 +36,10 @@ from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.paths import Candidate, CandidateKind, PathKind, PathReport
 from wireguard_mesh.model.relays import NatClass, RelayId
 
-FIRST_PAUSE: Final = 0.05  # seconds between the first two rounds; the others take twice as long as the one before
+# Seconds between the first two rounds; each other pause is twice as long as the one before. The two ends have others,
+# lest each, pointing WireGuard back, undoes each time what the other's packet did at the same moment.
+FIRST_PAUSE: Final = 0.05
+FIRST_PAUSE_ELECTED: Final = 0.03
 LONGEST_PAUSE: Final = 300.0
 _DOUBLINGS: Final = 16  # beyond LONGEST_PAUSE anyhow, and no power that overflows
 HOPELESS_PAUSE: Final = 60.0  # between two hard NATs, after HOPELESS_ROUNDS
@@ -48,7 +51,8 @@ COSTLY_BURST: Final = 8  # the same by an end that sends a flow too
 CONFIRM_BURST: Final = 48  # the same for the one that works
 HOLD: Final = 0.6  # seconds in which a new direct path is defended against what is still on its way by relay
 MAX_CONFIRMS: Final = 4  # times in that
-LOOKS: Final = (0.01, 0.015, 0.02, 0.03, 0.045, 0.07, 0.1, 0.15, 0.3)  # seconds after a probe at which the device is looked at
+# Seconds after a probe at which the device is looked at.
+LOOKS: Final = (0.01, 0.015, 0.02, 0.03, 0.045, 0.07, 0.1, 0.15, 0.3)
 SUSPECT_AFTER: Final = 5.0  # seconds that an answer to data is overdue; doubled each time
 LONGEST_SUSPICION: Final = 60.0
 SILENCE: Final = 35.0  # seconds without any sign of life: a keepalive of 25 s and WireGuard's timeout of 10 s
@@ -244,9 +248,16 @@ class Path:
 
     def _pause(self) -> float:
         """Seconds until the next round."""
-        if self._nats == (NatClass.HARD, NatClass.HARD) and self._rounds > HOPELESS_ROUNDS:
+        if self._is_hopeless() and self._rounds > HOPELESS_ROUNDS:
             return min(LONGEST_PAUSE, HOPELESS_PAUSE * 2.0 ** min(_DOUBLINGS, self._rounds - HOPELESS_ROUNDS - 1))
-        return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(_DOUBLINGS, max(0, self._rounds - 1)))
+        first = FIRST_PAUSE_ELECTED if self._is_elected else FIRST_PAUSE
+        return min(LONGEST_PAUSE, first * 2.0 ** min(_DOUBLINGS, max(0, self._rounds - 1)))
+
+    def _is_hopeless(self) -> bool:
+        """Whether both ends are behind hard NATs, and nothing leads past them."""
+        if self._nats != (NatClass.HARD, NatClass.HARD):
+            return False
+        return all(one.kind is CandidateKind.REFLEXIVE or is_unlikely(one) for one in self._candidates)
 
     def _is_improvable(self) -> bool:
         """Whether the path is direct, though by a detour: both ends seem to be on one link."""

@@ -30,8 +30,8 @@ class Tunnel:
     """Signs of life of one peer."""
 
     __slots__ = (
-        "_converses", "_handshake", "_handshake_at", "_heard_at", "_received", "_sample", "_sent_before", "received_rate",
-        "sent_rate", "unanswered_at",
+        "_converses", "_handshake", "_handshake_at", "_heard_at", "_received", "_sample", "_sent_before",
+        "received_rate", "sent_rate", "unanswered_at",
     )  # fmt: skip
 
     def __init__(self) -> None:
