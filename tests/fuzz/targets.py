@@ -19,7 +19,7 @@ from wireguard_mesh.model.errors import InvalidValue, MeshError
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.model.relays import Relay, RelayId, VantagePoint
-from wireguard_mesh.protocol import api, events, icmp, local, relay_api, seed, uapi, wireguard
+from wireguard_mesh.protocol import api, events, icmp, local, pcp, relay_api, seed, uapi, wireguard
 from wireguard_mesh.protocol.codec import Decoder, encode
 from wireguard_mesh.protocol.events import EventParser
 from wireguard_mesh.protocol.handshake import Initiator, Responder
@@ -160,6 +160,18 @@ def fuzz_relay_key(data: bytes) -> None:
     assert not RelayKey(bytes(32)).proves(text, RelayId("fra-1"), public_key(1), public_key(2), 0)
 
 
+def fuzz_pcp(data: bytes) -> None:
+    """What a router answers who is asked to forward a port."""
+    pcp.is_without_pcp(data)
+    with suppress(pcp.MappingRefused, InvalidValue):
+        mapped = pcp.read_pcp(data, bytes(12), 51820)
+        assert mapped is None or mapped.endpoint().port
+    with suppress(pcp.MappingRefused):
+        pcp.read_pmp_address(data)
+    with suppress(pcp.MappingRefused):
+        pcp.read_pmp_map(data, 51820)
+
+
 def fuzz_icmp(data: bytes) -> None:
     """Echo replies."""
     for version in (4, 6):
@@ -203,6 +215,7 @@ TARGETS: dict[str, Target] = {
     "signatures": fuzz_signatures,
     "relay-control": fuzz_relay_control,
     "relay-key": fuzz_relay_key,
+    "pcp": fuzz_pcp,
     "icmp": fuzz_icmp,
     "names": fuzz_names,
 }
@@ -285,6 +298,11 @@ SAMPLES: dict[str, tuple[bytes, ...]] = {
         control.frame(control.Stop()),
     ),
     "relay-key": (RelayKey(bytes(32)).to_text().encode(),),
+    "pcp": (
+        b"\2\x81\0\0" + bytes(32) + b"\x11\0\0\0\xca\x6c\x9c\x40" + bytes(10) + b"\xff\xff\xc6\x33\x64\7",
+        b"\0\x81\0\0" + bytes(4) + b"\xca\x6c\x9c\x40\0\0\x0e\x10",
+        b"\0\x80\0\0" + bytes(4) + b"\xc6\x33\x64\7",
+    ),
     "icmp": (icmp.echo_request(4, 1, 1, b"payload"), b"\x45" + bytes(19) + bytes(8) + b"payload"),
     "names": (b"192.0.2.1:5", b"[2001:db8::1]:5", b"abc.17"),
 }
