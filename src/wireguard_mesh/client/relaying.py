@@ -123,6 +123,9 @@ class Relaying:
         carrier, is_wanted = self._carrier, bool(port) and self._engine.relays.wants_carrier(now)
         if carrier is not None and not (is_wanted and carrier.port == port):
             self._end_carrier()
+        if self._has_carried and not is_wanted:
+            self._has_carried = False
+            log.info("UDP gets through again")
         if is_wanted and self._carrier is None:
             self._carrier = Carrier(self._control, port, self._carried)
             self._carrying = asyncio.create_task(self._carrier.run())
@@ -143,11 +146,9 @@ class Relaying:
             relays.carried(relays.carried_relay, local, now, seconds=seconds)
             if not self._has_carried:
                 log.info("UDP does not get through here, so packets go to the server over TCP")
+            self._has_carried = True
         else:
             relays.carried(None, None, now)
-            if self._has_carried and not relays.wants_carrier(now):
-                log.info("UDP gets through again")
-        self._has_carried = local is not None or relays.wants_carrier(now)
         self.wake()
 
     def _own_port(self) -> int:
