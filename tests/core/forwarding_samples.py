@@ -21,10 +21,11 @@ def source(number: int) -> Source:
     return (f"192.0.2.{number}", 51820)
 
 
-def initiation(recipient: int, index: int) -> bytes:
-    """An initiation for peer `recipient`, with the mac1 that it must have."""
+def initiation(recipient: int | PublicKey, index: int) -> bytes:
+    """An initiation for a peer, by its number or key, with the mac1 that it must have."""
+    key = recipient if isinstance(recipient, PublicKey) else public_key(recipient)
     unsigned = Initiation(index, bytes(32), bytes(48), bytes(28), bytes(16)).build()
-    hasher = mac1_hasher(public_key(recipient))
+    hasher = mac1_hasher(key)
     hasher.update(unsigned[:116])
     return Initiation(index, bytes(32), bytes(48), bytes(28), hasher.digest()).build()
 
