@@ -12,7 +12,7 @@ from tests.core.wireguard_peer import RANDOM, VANTAGES, WALL, MemoryPeer, addres
 from wireguard_mesh.core.instant import Instant
 from wireguard_mesh.core.rendezvous import Rendezvous, SavedSession
 from wireguard_mesh.core.rendezvous_gate import GateLimits
-from wireguard_mesh.protocol.wireguard import COOKIE_REPLY_SIZE, MAC_LENGTH, MessageType, message_type
+from wireguard_mesh.protocol.wireguard import MAC_LENGTH, MessageType, message_type
 
 PEERS = (1, 2)  # registered
 STRANGER = 9
@@ -58,7 +58,7 @@ def run(program: bytes, limits: GateLimits) -> None:
     rendezvous.observations()
     for session in rendezvous._table.confirmed():
         session.may_roam = True
-    seconds = 0.0
+    seconds, used = 0.0, set[bytes]()
     for start in range(0, min(len(program), MAX_STEPS * STEP_BYTES), STEP_BYTES):
         what, position, change, source, vantage, pause = program[start : start + STEP_BYTES].ljust(STEP_BYTES, b"\0")
         datagram = bytearray(datagrams[what % len(datagrams)])
@@ -66,22 +66,26 @@ def run(program: bytes, limits: GateLimits) -> None:
         if change & 1 and pause & 1:
             del datagram[position:]
         seconds += pause / 16
-        _send(rendezvous, bytes(datagram), source, vantage % len(VANTAGES), at(seconds), genuine)
+        fresh = genuine - used
+        if _send(rendezvous, bytes(datagram), source, vantage % len(VANTAGES), at(seconds), fresh):
+            used.add(_identity(bytes(datagram)))
     _is_bounded(rendezvous)
 
 
 def _send(
-    rendezvous: Rendezvous, datagram: bytes, source: int, vantage: int, now: Instant, genuine: frozenset[bytes]
-) -> None:
+    rendezvous: Rendezvous, datagram: bytes, source: int, vantage: int, now: Instant, fresh: frozenset[bytes]
+) -> bool:
+    """`fresh`: what a peer made and was not taken before. Whether this was taken for a peer's own."""
     answer = rendezvous.receive(vantage, address(source), datagram, now, RANDOM)
     moved = rendezvous.observations()
+    is_cookie_reply = bool(answer) and message_type(answer or b"") is MessageType.COOKIE_REPLY
     if answer:
         assert len(answer) <= len(datagram), "an answer is never longer than what it answers"
-        is_cookie_reply = message_type(answer) is MessageType.COOKIE_REPLY and len(answer) == COOKIE_REPLY_SIZE
-        assert is_cookie_reply or _identity(datagram) in genuine, "somebody who proved nothing was answered"
-    assert not moved or datagram in genuine, "somebody was moved by a message that it did not make"
+        assert is_cookie_reply or _identity(datagram) in fresh, "somebody who proved nothing was answered"
+    assert not moved or datagram in fresh, "somebody was moved by a message that it did not make, or by a replay"
     rendezvous.expire(now)
     assert all(seen.source is None for seen in rendezvous.observations())
+    return bool(answer and not is_cookie_reply) or bool(moved)
 
 
 def _is_bounded(rendezvous: Rendezvous) -> None:
