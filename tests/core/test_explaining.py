@@ -166,6 +166,11 @@ def test_addresses_that_are_still_being_tried() -> None:
     assert one.advice == ()
 
 
+def test_addresses_that_were_tried_often_are_silent_though_an_answer_may_yet_come() -> None:
+    waiting = tried(REFLEXIVE, CandidateKind.REFLEXIVE, outcome=Outcome.WAITING, times=4)
+    assert "hard NATs" in told(by_relay(waiting), HARD, HARD).why[0]
+
+
 def test_a_peer_that_names_no_address() -> None:
     nowhere = msgspec.structs.replace(BY_RELAY, trials=(), since=None)
     one = told(nowhere, listen_port=0)

@@ -13,6 +13,7 @@ import click
 from wireguard_mesh import __version__
 from wireguard_mesh.cli import errors
 from wireguard_mesh.cli.commands import Group
+from wireguard_mesh.cli.completing import peer_names
 from wireguard_mesh.cli.flags import agent_flags, place_flags, refuse_flags_before, with_flags_before
 from wireguard_mesh.cli.place import Place
 from wireguard_mesh.protocol.local import MAX_PING_TIMEOUT
@@ -102,7 +103,7 @@ def status(outer: Place, config: Path | None, interface: str | None, as_json: bo
 @place_flags
 @click.option("-4", "only_ipv4", is_flag=True, help="only the IPv4 address")
 @click.option("-6", "only_ipv6", is_flag=True, help="only the IPv6 address")
-@click.argument("peer", required=False)
+@click.argument("peer", required=False, shell_complete=peer_names)
 @click.pass_obj
 def ip(
     outer: Place, config: Path | None, interface: str | None, only_ipv4: bool, only_ipv6: bool, peer: str | None
@@ -133,7 +134,7 @@ def ip(
     is_flag=True,
     help="stop at the first answer by a direct path; without -c after 10 others, with an error",
 )
-@click.argument("peer")
+@click.argument("peer", shell_complete=peer_names)
 @click.pass_obj
 def ping(
     outer: Place,
@@ -145,7 +146,10 @@ def ping(
     until_direct: bool,
     peer: str,
 ) -> None:
-    """Ping PEER, by its name, id or address, and say by which path each answer came."""
+    """Ping PEER; tell by which path each answer came.
+
+    PEER is a name, an id or an address in the mesh.
+    """
     from wireguard_mesh.cli.diagnosing import PingOptions, ping_peer
 
     options = PingOptions(count, timeout, is_ipv6=not is_ipv4, until_direct=until_direct)
@@ -166,7 +170,7 @@ def netcheck(outer: Place, config: Path | None, interface: str | None, as_json: 
 @cli.command()
 @place_flags
 @click.option("-json", "--json", "as_json", is_flag=True, help="for programs")
-@click.argument("peer")
+@click.argument("peer", shell_complete=peer_names)
 @click.pass_obj
 def explain(outer: Place, config: Path | None, interface: str | None, as_json: bool, peer: str) -> None:
     """Why PEER is reached as it is, and what would help."""
@@ -215,7 +219,11 @@ def list_(outer: Place, config: Path | None, interface: str | None, as_json: boo
 @click.option("-unmasked", "--unmasked", is_flag=True, help="leave names, public keys and public addresses in it")
 @click.pass_obj
 def bugreport(outer: Place, config: Path | None, interface: str | None, unmasked: bool) -> None:
-    """What somebody needs to know who is to help, with names, keys and public addresses masked."""
+    """Tell all that a helper must know, masked.
+
+    Status, netcheck, each path that is not direct and why, and the end of the log. Names, keys and public addresses
+    are masked; passwords and private keys are never in it.
+    """
     from wireguard_mesh.cli.bugreport import print_report
 
     print_report(outer.within(config, interface), unmasked=unmasked)

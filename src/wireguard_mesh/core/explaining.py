@@ -20,6 +20,7 @@ from wireguard_mesh.protocol.diagnosis import Explanation
 from wireguard_mesh.protocol.status import PeerStatus, State, Status, UdpState
 
 DEFAULT_PORT: Final = 51820
+FEW_TIMES: Final = 3  # that an address is tried within a second or so, before it means anything that it is silent
 _DIRECT: Final = {
     CandidateKind.LAN: "Both machines are in one network.",
     CandidateKind.IPV6: "Both machines have IPv6, which needs no NAT; firewalls on the way let answers in.",
@@ -165,9 +166,7 @@ def _why_none(pair: _Pair) -> str:
 def _why_not_direct(pair: _Pair) -> str:
     name = pair.peer.hostname
     if pair.own_nat is NatClass.BLOCKED:
-        return (
-            f"No UDP gets out of this machine's network, so packets to {name} go by a relay, over WebSocket."
-        )
+        return f"No UDP gets out of this machine's network, so packets to {name} go by a relay, over WebSocket."
     if pair.peer.nat is NatClass.BLOCKED:
         return f"No UDP gets out of the network of {name}, so packets to and from it go by a relay, over WebSocket."
     if not pair.trials:
@@ -187,7 +186,9 @@ def _last_heard(trial: Trial) -> float:
 
 def is_probing(peer: PeerStatus) -> bool:
     """Whether it is too early to say that nothing answers."""
-    return all(trial.outcome in {Outcome.UNTRIED, Outcome.WAITING} for trial in peer.path.trials)
+    return all(
+        trial.outcome in {Outcome.UNTRIED, Outcome.WAITING} and trial.times <= FEW_TIMES for trial in peer.path.trials
+    )
 
 
 def _why_silent(pair: _Pair) -> str:
