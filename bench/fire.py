@@ -12,13 +12,13 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from bench.datagrams import Address
-from bench.relay_load import LOAD_CPU, NICE, Pair, on_core, prepare, round_trip
+from bench.relay_load import LOAD_CPU, NICE, PING_LIMIT, Pair, on_core, prepare
 from bench.relay_process import RelayProcess, Vantage
-from bench.wireguard_peers import WirePeer, connect, pair
+from bench.wireguard_peers import RECEIVED_AT_MOST, WirePeer, connect, drain, pair
 from lab import Host, Lab
 from tests.fuzz.inputs import inputs
 from wireguard_mesh.protocol.cookies import mac1_key, with_macs
-from wireguard_mesh.protocol.wireguard import INITIATION_SIZE, MACS_LENGTH
+from wireguard_mesh.protocol.wireguard import INITIATION_SIZE, MACS_LENGTH, TRANSPORT_HEADER_SIZE
 
 SOURCES: Final = 10_000
 READY: Final = 2_000  # datagrams that are made before, and sent again and again from other sources
@@ -29,9 +29,11 @@ _AT_ONCE: Final = 50
 _UDP_HEADER: Final = struct.Struct("!HHHH")
 _IPV4_HEADER: Final = struct.Struct("!BBHHHBBH4s4s")
 _COUNTER: Final = re.compile(r"packets (\d+) bytes (\d+)")
+# Cookie replies have 64 bytes and UDP's 8.
 _RULES: Final = """table inet answers {
     chain out { type filter hook output priority 0;
-        udp sport 8080-8081 ip daddr >= 10.8.40.0 counter
+        udp sport 8080-8081 ip daddr >= 10.8.40.0 udp length 72 counter
+        udp sport 8080-8081 ip daddr >= 10.8.40.0 udp length != 72 counter
     }
 }
 """
@@ -64,7 +66,7 @@ class Battlefield:
         with on_core(LOAD_CPU):
             while time.monotonic() < end:
                 try:
-                    times.append(round_trip(self.pair))
+                    times.append(_round_trip(self.pair, self.random))
                 except TimeoutError:
                     self._lost += 1
         return times
@@ -86,20 +88,13 @@ class Battlefield:
             firing.join()
         return sent, times, self._lost
 
-    def answered_bytes(self) -> int:
-        """Bytes that the relay sent to addresses of strangers, with IP and UDP headers."""
-        return int(self._counter()[1])
-
-    def answered_note(self) -> str:
-        """The same in packets."""
-        return f"{self._counter()[0]} datagrams; {SOURCES:,} sources"
+    def answers(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """What the relay sent to addresses of strangers, in datagrams and in bytes with IP and UDP headers: cookie
+        replies, and all else."""
+        cookies, others = _COUNTER.findall(self._host.machine.tool(["nft", "list", "table", "inet", "answers"]))
+        return (int(cookies[0]), int(cookies[1])), (int(others[0]), int(others[1]))
 
     _lost = 0
-
-    def _counter(self) -> tuple[str, str]:
-        found = _COUNTER.search(self._host.machine.tool(["nft", "list", "table", "inet", "answers"]))
-        assert found is not None
-        return found[1], found[2]
 
     def _peer(self, host: Host) -> WirePeer:
         with host.machine.network():
@@ -109,6 +104,7 @@ class Battlefield:
 
     def _tunnel(self) -> Pair:
         for peer in (self.near, self.far):
+            drain(peer.socket)
             peer.meet(self.vantages[0].key)
         return pair(self.near, self.far, PACKET)
 
@@ -146,6 +142,26 @@ def kinds(field: Battlefield) -> dict[str, Callable[[], Iterator[Shot]]]:
         "handshakes with a right mac1": from_anywhere(_with_right_mac1(field)),
         "handshakes of strangers": from_anywhere(_of_strangers(field)),
     }
+
+
+def _round_trip(way: Pair, choose: random.Random) -> float:
+    """Seconds of one exchange, whatever else arrives. Raises `TimeoutError` if something of it is lost."""
+    there, back = (
+        (one[:TRANSPORT_HEADER_SIZE] + choose.randbytes(PACKET))[:PACKET] for one in (way.datagram, way.answer)
+    )
+    start = time.perf_counter()
+    way.near.send(there)
+    _await(way.far, there)
+    way.far.send(back)
+    _await(way.near, back)
+    return time.perf_counter() - start
+
+
+def _await(endpoint: socket.socket, wanted: bytes) -> None:
+    deadline = time.monotonic() + PING_LIMIT
+    while endpoint.recv(RECEIVED_AT_MOST) != wanted:
+        if time.monotonic() > deadline:
+            raise TimeoutError
 
 
 def packet(source: Address, target: Address, payload: bytes) -> bytes:

@@ -35,7 +35,7 @@ class Shown:
         if self.supervisor.pid != self._pid:
             self._pid = self.supervisor.pid
             print(f"relaying pid={self._pid}", flush=True)
-        dropped = " ".join(f"{reason}={count}" for reason, count in sorted(stats.dropped.items()))
+        dropped = " ".join(f"{reason.replace(' ', '-')}={count}" for reason, count in sorted(stats.dropped.items()))
         print(
             f"stats memory={stats.memory} busy={stats.busy:.3f} received={stats.received_packets} "
             f"forwarded={stats.forwarded_packets} answered={stats.answered} registered={stats.registered} "

@@ -49,6 +49,11 @@ class RelayProcess:
         return self.parent.output().count("relaying pid=")
 
     @property
+    def reports(self) -> int:
+        """How many times it has said what it counted."""
+        return self.parent.output().count("\nstats ")
+
+    @property
     def counts(self) -> dict[str, float]:
         """What it counted last."""
         last = [line for line in self.parent.output().splitlines() if line.startswith("stats ")][-1]

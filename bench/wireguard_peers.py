@@ -13,10 +13,11 @@ from bench.relay_load import Pair
 from wireguard_mesh.model.keys import PrivateKey, PublicKey
 from wireguard_mesh.protocol.cookies import mac1_key
 from wireguard_mesh.protocol.handshake import Initiator, Responder, keepalive, respond, tai64n
-from wireguard_mesh.protocol.noise import SessionKeys, StaticKey
-from wireguard_mesh.protocol.wireguard import TRANSPORT_HEADER_SIZE, Initiation, Transport
+from wireguard_mesh.protocol.noise import HandshakeRefused, SessionKeys, StaticKey
+from wireguard_mesh.protocol.wireguard import TRANSPORT_HEADER_SIZE, Initiation, MessageType, Transport, message_type
 
-TRIES: Final = 5
+TRIES: Final = 8
+PATIENCE: Final = 2.0  # seconds of what is not awaited
 RECEIVED_AT_MOST: Final = 2048  # bytes of a datagram
 _CLAMPED: Final = 32
 
@@ -37,6 +38,7 @@ class WirePeer:
         self.key = StaticKey(self.private_key)
         self.sent: list[bytes] = []
         """The messages of its handshakes, and the keepalives after them."""
+        self._cookies: dict[PublicKey, bytes] = {}
         self._responder = Responder(self.private_key)
 
     @property
@@ -52,6 +54,7 @@ class WirePeer:
             sender=int.from_bytes(os.urandom(4)),
             ephemeral=PrivateKey.generate(os.urandom(32)),
             timestamp=tai64n(time.time_ns()),
+            cookie=self._cookies.get(responder),
         )
 
     def meet(self, vantage: PublicKey) -> tuple[int, SessionKeys]:
@@ -61,7 +64,7 @@ class WirePeer:
     def _meet(self, vantage: PublicKey) -> tuple[int, SessionKeys]:
         initiator = self.initiation(vantage)
         self._send(initiator.datagram)
-        index, keys = initiator.finish(self.socket.recv(RECEIVED_AT_MOST))
+        index, keys = self._finish(initiator, vantage)
         self._send(keepalive(index, keys.sending, 0))
         return index, keys
 
@@ -73,11 +76,28 @@ class WirePeer:
     def _call(self, other: "WirePeer") -> tuple[int, int]:
         initiator = self.initiation(other.public_key)
         self._send(initiator.datagram)
-        other.answer(other.socket.recv(RECEIVED_AT_MOST), self.public_key)
-        index, keys = initiator.finish(self.socket.recv(RECEIVED_AT_MOST))
+        other.answer(other.receive(MessageType.INITIATION), self.public_key)
+        index, keys = self._finish(initiator, other.public_key)
         self._send(keepalive(index, keys.sending, 0))
-        other.socket.recv(RECEIVED_AT_MOST)
+        other.receive(MessageType.TRANSPORT)
         return index, initiator.sender
+
+    def _finish(self, initiator: Initiator, responder: PublicKey) -> tuple[int, SessionKeys]:
+        """Raises `TimeoutError` for a response that does not come, be it that a cookie came in its place."""
+        answer = self.receive(MessageType.RESPONSE, MessageType.COOKIE_REPLY)
+        if message_type(answer) is MessageType.RESPONSE:
+            return initiator.finish(answer)
+        self._cookies[responder] = initiator.open_cookie(answer)
+        raise TimeoutError
+
+    def receive(self, *wanted: MessageType) -> bytes:
+        """The next message of one of these types; others are forgotten. Raises `TimeoutError`."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            datagram = self.socket.recv(RECEIVED_AT_MOST)
+            if message_type(datagram) in wanted:
+                return datagram
+        raise TimeoutError
 
     def answer(self, datagram: bytes, caller: PublicKey) -> None:
         """The second message, for a first one that has come."""
@@ -129,10 +149,10 @@ def drain(endpoint: socket.socket) -> None:
 
 
 def _persist(attempt: Callable[[], T]) -> T:
-    """A datagram may be lost. Raises `TimeoutError` when several were."""
+    """A datagram may be lost, or answer an attempt before. Raises what the last one of several came to."""
     for _ in range(TRIES - 1):
         try:
             return attempt()
-        except TimeoutError:
+        except (TimeoutError, HandshakeRefused):
             continue
     return attempt()
