@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.samples import public_key
-from wireguard_mesh.core.forwarding_peers import Bucket, mac1_hasher
+from wireguard_mesh.core.forwarding_peers import MAX_DEBT, Bucket, mac1_hasher
 
 
 def test_a_bucket_fills_up_to_its_brim() -> None:
@@ -16,11 +16,20 @@ def test_a_bucket_fills_up_to_its_brim() -> None:
 
 
 def test_a_bucket_can_be_overdrawn() -> None:
-    bucket = Bucket(10, 1)
+    bucket = Bucket(10, 10)
     assert bucket.take(1, 0.0)
     bucket.charge(20)
-    assert not bucket.take(1, 10.0)
-    assert bucket.take(1, 12.0)
+    assert not bucket.take(1, 1.0)
+    assert bucket.take(1, 1.2)
+
+
+def test_what_others_overdraw_is_over_soon() -> None:
+    bucket = Bucket(10, 10)
+    assert bucket.take(1, 0.0)
+    for _ in range(100):
+        bucket.charge(20)
+    assert not bucket.take(1, MAX_DEBT)
+    assert bucket.take(1, MAX_DEBT + 0.2)
 
 
 def test_a_bucket_without_a_rate_is_none() -> None:

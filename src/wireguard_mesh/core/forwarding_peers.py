@@ -12,6 +12,7 @@ from wireguard_mesh.core.sources import Source
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.protocol.wireguard import MAC_LENGTH
 
+MAX_DEBT: Final = 5.0  # seconds; WireGuard tries a handshake again so often (REKEY_TIMEOUT)
 _LABEL_MAC1: Final = b"mac1----"  # WireGuard paper, section 5.4.4
 
 
@@ -60,8 +61,9 @@ class Bucket:
         return True
 
     def charge(self, amount: float) -> None:
-        """Take as much though it is not there: what comes next waits for it."""
-        self._tokens -= amount
+        """Take as much though it is not there: what comes next waits for it, but no longer than `MAX_DEBT`. Whoever
+        knows a peer's address can send under it, and must not make it pay for long."""
+        self._tokens = max(self._tokens - amount, -MAX_DEBT * self._rate)
 
 
 class ForwardedPeer:
