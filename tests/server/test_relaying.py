@@ -10,12 +10,14 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.core.samples import private_key, public_key
+from tests.databases import POSTGRESQL, Databases
 from tests.server.test_daemon import settings_in, visit
 from tests.waiting import until
 from wireguard_mesh.model.endpoints import Endpoint
@@ -29,6 +31,7 @@ from wireguard_mesh.protocol.handshake import Initiator, tai64n
 from wireguard_mesh.protocol.noise import HandshakeRefused, StaticKey
 from wireguard_mesh.protocol.signatures import Signer, make_nonce
 from wireguard_mesh.server.daemon import Running
+from wireguard_mesh.store.location import written
 
 ANSWER_SECONDS = 10.0
 
@@ -243,3 +246,27 @@ async def test_a_server_that_was_a_relay_and_is_none_takes_itself_from_the_map(t
     await during(tmp_path, look)
     await during(tmp_path, without_relay, udp="off")
     await until(lambda: not children())
+
+
+async def test_one_of_several_servers_is_a_relay_of_its_own_where_it_says(tmp_path: Path, databases: Databases) -> None:
+    database = written(databases.new(POSTGRESQL))
+
+    async def look(running: Running, http: httpx.AsyncClient) -> None:
+        first = await client(1, http)
+        (relay,) = first.relays
+        assert running.relay is not None
+        assert relay.id == f"server-127.0.0.1-{running.relay.ports[0]}"
+        assert relay.ipv4 == IPv4Address("127.0.0.1")
+        assert relay.public_key != first.server.server_public_key
+        with closing(udp()) as link:
+            for vantage in (0, 1):
+                await first.shake_hands(link, vantage)
+        await first.until_seen(NatClass.EASY)
+
+    await during(tmp_path, look, db=database, relay_address="127.0.0.1")
+    await during(tmp_path, offered_elsewhere, db=database)
+
+
+async def offered_elsewhere(running: Running, http: httpx.AsyncClient) -> None:
+    assert running.relay is None  # nobody said where
+    assert len((await client(1, http)).relays) == 1  # of the server before, until it is silent for too long
