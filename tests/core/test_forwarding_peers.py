@@ -20,7 +20,7 @@ def test_a_bucket_can_be_overdrawn() -> None:
     assert bucket.take(1, 0.0)
     bucket.charge(20)
     assert not bucket.take(1, 1.0)
-    assert bucket.take(1, 1.2)
+    assert bucket.take(1, 1.3)
 
 
 def test_what_others_overdraw_is_over_soon() -> None:
@@ -29,7 +29,7 @@ def test_what_others_overdraw_is_over_soon() -> None:
     for _ in range(100):
         bucket.charge(20)
     assert not bucket.take(1, MAX_DEBT)
-    assert bucket.take(1, MAX_DEBT + 0.2)
+    assert bucket.take(1, MAX_DEBT + 0.3)
 
 
 def test_a_bucket_without_a_rate_is_none() -> None:
