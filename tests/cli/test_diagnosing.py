@@ -24,6 +24,7 @@ from wireguard_mesh.model.relays import OWN_RELAY
 from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.protocol import local
 from wireguard_mesh.protocol.diagnosis import Netcheck, Pong
+from wireguard_mesh.protocol.status import PortMapping
 
 BY_RELAY = msgspec.structs.replace(PONG, path=PathReport(kind=PathKind.RELAY, relay=OWN_RELAY))
 LOST = msgspec.structs.replace(PONG, milliseconds=None)
@@ -154,7 +155,11 @@ def test_without_an_agent_nobody_pings(alone: Place) -> None:
         ping_peer(alone, "host-2", options())
 
 
-def test_without_an_agent_the_network_is_tried_by_ourselves(alone: Place) -> None:
+def test_without_an_agent_the_network_is_tried_by_ourselves(alone: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def try_port_mapping() -> PortMapping:
+        return PortMapping(problem="this machine's own router is not asked")
+
+    monkeypatch.setattr("wireguard_mesh.client.netcheck.try_port_mapping", try_port_mapping)
     found = current_netcheck(alone)
     assert isinstance(found, Netcheck)
     assert not found.web.reachable

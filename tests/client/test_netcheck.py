@@ -44,10 +44,19 @@ def around(
         relays=relays,
         local=(ip_address("192.0.2.9"),),
         nat=NatStatus(kind=NatClass.HARD),
-        port_mapping=PortMapping(protocol="pcp"),
         proxy=Proxy("proxy", 3128, b"user:secret"),
         try_websocket=try_websocket,
     )
+
+
+@pytest.fixture(autouse=True)
+def router(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that speaks PCP; no real one is asked."""
+
+    async def try_port_mapping() -> PortMapping:
+        return PortMapping(protocol="pcp")
+
+    monkeypatch.setattr(netcheck, "try_port_mapping", try_port_mapping)
 
 
 @pytest.fixture

@@ -98,7 +98,6 @@ class Diagnosis:
             relays=relays,
             local=tuple(link.address for link in parts.engine.local),
             nat=status.nat,
-            port_mapping=status.port_mapping,
             try_websocket=self._try_websocket if any(relay.web for relay in relays) else None,
             proxy=from_environment(control.http.dialer.server),
         )

@@ -16,7 +16,6 @@ from wireguard_mesh.client.state import ClientState, StateFolder
 from wireguard_mesh.core import path_view
 from wireguard_mesh.core.wanted import FWMARK
 from wireguard_mesh.protocol.diagnosis import Netcheck
-from wireguard_mesh.protocol.status import PortMapping
 from wireguard_mesh.system.interface import System
 from wireguard_mesh.system.linux import LinuxSystem
 
@@ -45,7 +44,6 @@ async def netcheck_by_disk(folder: StateFolder, state: ClientState, system: Syst
         try_websocket=functools.partial(open_once, control) if any(relay.web for relay in relays) else None,
         local=tuple(link.address for link in await system.local_addresses()),
         nat=path_view.nat_status(last, ()),
-        port_mapping=PortMapping(),
         proxy=proxy,
     )
     try:

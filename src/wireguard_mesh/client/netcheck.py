@@ -14,6 +14,7 @@ from typing import Final
 
 from wireguard_mesh.client.clock import Clock
 from wireguard_mesh.client.control import Control
+from wireguard_mesh.client.mapping_trial import try_port_mapping
 from wireguard_mesh.client.relay_probe import Probed, probe
 from wireguard_mesh.core.netchecking import family_check, nat_of, udp_of, vantage_checks
 from wireguard_mesh.core.proxies import Proxy
@@ -23,7 +24,7 @@ from wireguard_mesh.model.keys import PrivateKey
 from wireguard_mesh.model.relays import Relay
 from wireguard_mesh.protocol.carrying import MAX_MESSAGE, TARGET
 from wireguard_mesh.protocol.diagnosis import Netcheck, WebCheck
-from wireguard_mesh.protocol.status import NatStatus, PortMapping
+from wireguard_mesh.protocol.status import NatStatus
 
 WEB_TIMEOUT: Final = 12.0  # seconds for the whole of HTTP
 
@@ -44,16 +45,20 @@ class Surroundings:
     relays: tuple[Relay, ...]
     local: tuple[Address, ...]
     nat: NatStatus
-    port_mapping: PortMapping
     proxy: Proxy | None = None
     try_websocket: TryWebSocket | None = None
 
 
 async def netcheck(around: Surroundings, clock: Clock) -> Netcheck:
     """Try it all; takes some seconds. What fails is part of what is found."""
-    web = await _check_web(around)
-    server = around.control.http.dialer.remembered
-    probed = await probe(around.private_key, around.relays, server[:1], clock, around.control.clock_offset)
+    mapping = asyncio.create_task(try_port_mapping())
+    try:
+        web = await _check_web(around)
+        server = around.control.http.dialer.remembered
+        probed = await probe(around.private_key, around.relays, server[:1], clock, around.control.clock_offset)
+        port_mapping = await mapping
+    finally:
+        mapping.cancel()
     checks = vantage_checks(probed.samples)
     udp = udp_of(checks, is_online=web.reachable)
     reached = server[0] if web.reachable and around.proxy is None and server else None
@@ -64,7 +69,7 @@ async def netcheck(around: Surroundings, clock: Clock) -> Netcheck:
         nat=nat_of(checks, _own(around.local, probed), udp),
         wireguard=around.nat,
         vantage_points=checks,
-        port_mapping=around.port_mapping,
+        port_mapping=port_mapping,
         web=web,
         problems=tuple(_problems(around)),
     )
