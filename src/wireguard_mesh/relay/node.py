@@ -38,6 +38,7 @@ class Node:
         limits = ForwardingLimits(bytes_per_second=setup.limits.bytes_per_second, burst_bytes=setup.limits.burst_bytes)
         self._core = RelayCore(Rendezvous(setup.vantages), _permits, os.urandom, limits)
         self._loop = asyncio.get_running_loop()
+        self._sockets: list[socket.socket] = []
         self._ports = tuple(
             tuple(self._open(descriptor, use_fast_path=use_fast_path) for descriptor in vantage)
             for vantage in setup.sockets
@@ -63,10 +64,12 @@ class Node:
         return restored
 
     def end(self) -> None:
-        """Stop listening; the journal stays for the next process."""
+        """Stop listening, and let go of the sockets; the journal stays for the next process."""
         for ports in self._ports:
             for port in ports:
                 self._loop.remove_reader(port.fileno())
+        for sock in self._sockets:
+            sock.close()
         if self._ticker is not None:
             self._ticker.cancel()
         self._carriers.close()
@@ -112,6 +115,7 @@ class Node:
 
     def _open(self, descriptor: int, *, use_fast_path: bool) -> Port:
         sock = socket.socket(fileno=descriptor)
+        self._sockets.append(sock)
         port: type[LinuxPort | PlainPort] = LinuxPort if use_fast_path else PlainPort
         return port(sock, self._core.is_at)
 

@@ -47,7 +47,7 @@ class RelayProcess:
         self._count()
         reason = await self._ended
         log.debug("stage=ended reason=%s", reason)
-        if self._node is not None and self._has_begun:
+        if self._node is not None:
             self._node.end()
         self._channel.close()
 

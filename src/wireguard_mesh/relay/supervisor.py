@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 MODULE: Final = "wireguard_mesh.relay"
 RESTART: Final = Backoff(first=0.05, longest=5.0)
 STEADY_SECONDS: Final = 30.0  # a child that lived so long died of something new
+LOOK_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 5.0
 SILENCE_SECONDS: Final = 30.0  # it sends `Stats` each few seconds, so one that is silent hangs
 MAX_WAITING: Final = 256  # connections on their way to the child
@@ -162,7 +163,7 @@ class RelaySupervisor:
         tasks = (gone, lost, stop)
         try:
             while not any(task.done() for task in tasks):
-                await asyncio.wait(tasks, timeout=SILENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(tasks, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if asyncio.get_running_loop().time() - self._heard_at > SILENCE_SECONDS:
                     return "it says nothing any more"
             if stop.done():
