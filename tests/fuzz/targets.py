@@ -12,14 +12,16 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from tests.core.wireguard_peer import MemoryPeer, at
-from tests.fuzz import rendezvous
+from tests.fuzz import forwarding, rendezvous
 from tests.samples import NETWORK, peer, private_key, public_key
+from wireguard_mesh.core.forwarding_routes import SavedRoute
+from wireguard_mesh.core.rendezvous import SavedSession
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import InvalidValue, MeshError
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.peers import MapVersion
 from wireguard_mesh.model.relays import Relay, RelayId, VantagePoint
-from wireguard_mesh.protocol import api, events, icmp, local, pcp, relay_api, seed, uapi, wireguard
+from wireguard_mesh.protocol import api, carrying, events, icmp, local, pcp, relay_api, seed, uapi, wireguard
 from wireguard_mesh.protocol.codec import Decoder, encode
 from wireguard_mesh.protocol.events import EventParser
 from wireguard_mesh.protocol.handshake import Initiator, Responder
@@ -28,7 +30,7 @@ from wireguard_mesh.protocol.pings import Ping, PingKeys, Pong
 from wireguard_mesh.protocol.relay_keys import RelayKey
 from wireguard_mesh.protocol.signatures import SIGNATURE_HEADERS, Signer, Verifier, make_nonce, request_key
 from wireguard_mesh.protocol.wireguard import CookieReply, Initiation, MessageType, Response, Transport
-from wireguard_mesh.relay import control
+from wireguard_mesh.relay import control, journal
 
 Target = Callable[[bytes], None]
 
@@ -48,6 +50,10 @@ NOW = 1_700_000_000.0
 INSTANCE = "instance"
 SIGNER = Signer(private_key(1), public_key(2))
 VERIFIER = Verifier(lambda key: request_key(private_key(2), key, peer=key, server=public_key(2)))
+
+
+ROUTES = (SavedRoute(public_key(1), public_key(2), 5, NOW), SavedRoute(public_key(2), public_key(1), 6, NOW))
+SESSION = SavedSession(public_key(1), 0, 5, bytes(32), 7, NOW, bytes(12), ("192.0.2.1", 51820))
 
 
 def fuzz_wireguard(data: bytes) -> None:
@@ -87,6 +93,25 @@ def fuzz_rendezvous(data: bytes) -> None:
 def fuzz_rendezvous_under_load(data: bytes) -> None:
     """The same when cookies are asked for."""
     rendezvous.run(data, rendezvous.LOADED)
+
+
+def fuzz_forwarder(data: bytes) -> None:
+    """Handshakes and packets of peers and strangers, changed, alone and in pieces."""
+    forwarding.run(data)
+
+
+def fuzz_carried(data: bytes) -> None:
+    """Datagrams in a message of a WebSocket."""
+    with suppress(InvalidValue):
+        assert carrying.pack(carrying.unpack(data)) == data
+
+
+def fuzz_journal(data: bytes) -> None:
+    """What a relay finds where its journal should be: of changed records none is believed."""
+    known = {journal.encoded([], [route]) for route in ROUTES} | {journal.encoded([SESSION], [])}
+    for record in journal.records(data):
+        encoded = journal.encoded([], [record]) if isinstance(record, SavedRoute) else journal.encoded([record], [])
+        assert encoded in known
 
 
 def fuzz_uapi(data: bytes) -> None:
@@ -193,6 +218,9 @@ TARGETS: dict[str, Target] = {
     "pings": fuzz_pings,
     "rendezvous": fuzz_rendezvous,
     "rendezvous-under-load": fuzz_rendezvous_under_load,
+    "forwarder": fuzz_forwarder,
+    "carried": fuzz_carried,
+    "journal": fuzz_journal,
     "uapi": fuzz_uapi,
     "events": fuzz_events,
     "api": _decoding(
@@ -257,6 +285,12 @@ SAMPLES: dict[str, tuple[bytes, ...]] = {
     ),
     "rendezvous": _PROGRAMS,
     "rendezvous-under-load": _PROGRAMS,
+    "forwarder": tuple(bytes((what, what, 0, 0, what, 7) * 4) for what in range(0, 60, 2)),
+    "carried": (carrying.pack([b"abc", b"", bytes(1400)]), b""),
+    "journal": (
+        journal.encoded([SESSION], ROUTES),
+        journal.encoded([], ROUTES),
+    ),
     "uapi": (_UAPI, b"errno=0\n\n"),
     "events": (
         events.snapshot_event(NETWORK),

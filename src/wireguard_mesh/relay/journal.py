@@ -95,7 +95,7 @@ class Journal:
         sessions: list[SavedSession] = []
         routes: list[SavedRoute] = []
         for path in (self._before, self._current):
-            for record in _records(self._contents(path)):
+            for record in records(self._contents(path)):
                 if isinstance(record, SavedRoute):
                     routes.append(record)
                 else:
@@ -105,7 +105,7 @@ class Journal:
     def begin(self, sessions: Iterable[SavedSession], routes: Iterable[SavedRoute], now: float) -> None:
         """Start anew with what lives; the files before are of no use any more. `now` in monotonic seconds."""
         new = self._current.with_suffix(".new")
-        data = _encoded(sessions, routes)
+        data = encoded(sessions, routes)
         self.close()
         try:
             new.unlink(missing_ok=True)
@@ -121,7 +121,7 @@ class Journal:
         """Keep what is new."""
         if self._file is None:
             return
-        data = _encoded(sessions, routes)
+        data = encoded(sessions, routes)
         try:
             _write(self._file, data)
         except OSError as error:
@@ -184,7 +184,8 @@ def _write(file: int, data: bytes) -> None:
         view = view[os.write(file, view) :]
 
 
-def _encoded(sessions: Iterable[SavedSession], routes: Iterable[SavedRoute]) -> bytes:
+def encoded(sessions: Iterable[SavedSession], routes: Iterable[SavedRoute]) -> bytes:
+    """Records of these."""
     records: list[_Session | _Route] = [
         _Session(**{**msgspec.structs.asdict(session), "source": list(session.source)}) for session in sessions
     ]
@@ -196,7 +197,8 @@ def _encoded(sessions: Iterable[SavedSession], routes: Iterable[SavedRoute]) -> 
     return b"".join(parts)
 
 
-def _records(data: bytes) -> Iterator[SavedSession | SavedRoute]:
+def records(data: bytes) -> Iterator[SavedSession | SavedRoute]:
+    """What a file says, up to where it is no journal."""
     at = 0
     while at + _RECORD.size <= len(data):
         length, checksum = _RECORD.unpack_from(data, at)
