@@ -13,15 +13,16 @@ from typing import Final
 from bench.flow import Flow
 from bench.numbered import Received
 from bench.report import Figure, median
-from lab import Lab
+from lab import Lab, LabError
 from lab.mesh import Client
-from lab.wide_mesh import WideMesh, path, wait_for_path
+from lab.wide_mesh import PATH_TIMEOUT, WideMesh, path, status, wait_for_path
 from wireguard_mesh.model.paths import PathKind
 
 ROUNDS: Final = 20
 MEGABITS: Final = 20.0
 AFTER_SECONDS: Final = 2.0  # for so long the flow goes on when the path is direct
 FAILING_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 0.02
 _DETAILED: Final = ("-log-level", "debug")
 _TOLD: Final = re.compile(r"^(\d+\.\d+) .*stage=update .*reflexive=[1-9]", re.MULTILINE)
 _FIRST, _SECOND = "10.100.0.1", "10.100.0.2"
@@ -59,19 +60,33 @@ def _upgrade(*, is_newcomer_sending: bool) -> tuple[float, Received]:
     with Lab("bench-upgrade") as lab:
         mesh = WideMesh(lab)
         one = mesh.join("one", "easy", *_DETAILED)
+        _await_own_address(one)
         host = mesh.places.host("other", "easy")
         ends = (host, one.host, _FIRST) if is_newcomer_sending else (one.host, host, _SECOND)
         flow = Flow(*ends, MEGABITS)
+        start = time.time()
         other = Client(host, mesh.server, *_DETAILED)
         other.addresses()
         since = [wait_for_path(*pair, PathKind.DIRECT).since or 0.0 for pair in ((one, other), (other, one))]
         time.sleep(AFTER_SECONDS)
-        return max(since) - max(_told(client) for client in (one, other)), flow.stop()
+        return max(since) - max(_told(client, start) for client in (one, other)), flow.stop()
 
 
-def _told(client: Client) -> float:
-    """When it first heard at which address a relay sees the other, in Unix seconds."""
-    return float(client.process.wait_for(_TOLD.pattern)[1])
+def _await_own_address(client: Client) -> None:
+    """What it is told of relays that hear it is then about others."""
+    deadline = time.monotonic() + PATH_TIMEOUT
+    while not status(client).nat.reflexive:
+        if time.monotonic() > deadline:
+            raise LabError(f"no relay hears {client.name}")
+        time.sleep(_LOOK_SECONDS)
+
+
+def _told(client: Client, start: float) -> float:
+    """When it first heard, after `start`, at which address a relay sees the other; Unix seconds."""
+    for found in _TOLD.finditer(client.process.output()):
+        if float(found[1]) >= start:
+            return float(found[1])
+    raise LabError(f"{client.name} was never told an address of the other")
 
 
 def _failing() -> Received:
