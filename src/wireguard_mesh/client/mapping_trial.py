@@ -19,7 +19,7 @@ from wireguard_mesh.protocol.pcp import NONCE_LENGTH
 from wireguard_mesh.protocol.status import PortMapping
 from wireguard_mesh.system.gateway import default_gateway
 
-PATIENCE: Final = 8.0  # seconds for each protocol, all at the same time
+PATIENCE: Final = 5.0  # seconds for each protocol, all at the same time; UPnP takes two or three
 _NO_GATEWAY: Final = "there is no IPv4 gateway to ask"
 _NOBODY: Final = "no router answers to PCP, NAT-PMP or UPnP"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
@@ -55,7 +55,9 @@ async def netcheck(around: Surroundings, clock: Clock) -> Netcheck:
     try:
         web = await _check_web(around)
         server = around.control.http.dialer.remembered
-        probed = await probe(around.private_key, around.relays, server[:1], clock, around.control.clock_offset)
+        probed = await probe(
+            around.private_key, around.relays, _one_of_each_family(server), clock, around.control.clock_offset
+        )
         port_mapping = await mapping
     finally:
         mapping.cancel()
@@ -73,6 +75,14 @@ async def netcheck(around: Surroundings, clock: Clock) -> Netcheck:
         web=web,
         problems=tuple(_problems(around)),
     )
+
+
+def _one_of_each_family(addresses: Sequence[Address]) -> list[Address]:
+    """The first of IPv4 and of IPv6; the others may be old."""
+    first: dict[int, Address] = {}
+    for address in addresses:
+        first.setdefault(address.version, address)
+    return list(first.values())
 
 
 async def open_once(control: Control) -> None:
