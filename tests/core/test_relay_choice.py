@@ -54,6 +54,21 @@ def test_says_whose_an_endpoint_is() -> None:
     assert world.choice.relay_at(LOCAL) is None
 
 
+def test_where_a_relay_was_is_no_peer_s_address() -> None:
+    world = World(far(1), far(2))
+    place = Endpoint.parse("203.0.113.101:8080")
+    world.run(0.1)
+    world.relays = (far(2),)
+    world.follow()
+    assert world.choice.relay_at(place) == "r1"
+    assert RelayId("r1") not in world.choice.ways(world.instant)
+    for number in range(3, 100):
+        world.relays = (far(number),)
+        world.follow()
+    assert world.choice.relay_at(Endpoint.parse("203.0.113.198:8080")) == "r98"
+    assert world.choice.relay_at(place) is None
+
+
 def test_a_relay_without_vantage_points_is_left_out() -> None:
     world = World(msgspec.structs.replace(OWN, vantage_points=()))
     assert world.choice.report(at(0)) == ()

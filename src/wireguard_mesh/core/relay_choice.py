@@ -27,6 +27,7 @@ from wireguard_mesh.model.peers import Peer
 from wireguard_mesh.model.relays import Relay, RelayDistance, RelayId
 
 KEEPALIVE: Final = 25  # seconds; WireGuard's quick start: short enough for nearly every NAT
+_MOST_FORMER: Final = 64  # places of relays that are remembered
 _FOREVER: Final = float("inf")
 
 
@@ -52,6 +53,7 @@ class RelayChoice:
         self._carriage = Carriage(self._stations)
         self._local: frozenset[Address] = frozenset()
         self._needed: frozenset[RelayId] = frozenset()
+        self._former: dict[Endpoint, RelayId] = {}  # where relays were that left or moved: pairs may still be there
 
     # Events
 
@@ -60,6 +62,7 @@ class RelayChoice:
         first; `local`: what this machine has. To be called when one of them changed; again changes nothing."""
         families = {link.address.version for link in local}
         before, places = dict(self._stations), self._places()
+        self._remember()
         self._stations.clear()
         for relay in relays:
             known = before.get(relay.id)
@@ -171,12 +174,12 @@ class RelayChoice:
         return {key: way for key, station in self._stations.items() if (way := self._carriage.way(station, now))}
 
     def relay_at(self, endpoint: Endpoint) -> RelayId | None:
-        """The relay that forwards what is sent there."""
+        """The relay that forwards what is sent there, or did: what is there is no peer's own address."""
         carrier = self._carriage.carrier
         if carrier is not None and endpoint == carrier.local:
             return carrier.relay
         at = (key for key, station in self._stations.items() if endpoint in station.first.candidates)
-        return next(at, None)
+        return next(at, None) or self._former.get(endpoint)
 
     def is_ready(self, now: Instant) -> bool:
         """Whether some relay knows this machine, so that peers may be called by it."""
@@ -227,6 +230,12 @@ class RelayChoice:
             )
             for station, number, vantage in self._vantages()
         )
+
+    def _remember(self) -> None:
+        for key, station in self._stations.items():
+            self._former.update(dict.fromkeys(station.first.candidates, key))
+        for endpoint in list(self._former)[:-_MOST_FORMER]:
+            del self._former[endpoint]
 
     def _vantages(self) -> Iterator[tuple[Station, int, Vantage]]:
         for station in self._stations.values():
