@@ -17,7 +17,6 @@ from wireguard_mesh.core.commands import (
     DropRelay,
     Heartbeat,
     Leave,
-    MarkOffline,
     Observe,
     PeerCommand,
     PutRelay,
@@ -108,10 +107,7 @@ class _Draft:
                 return self._put(after_observe(record, command))
             case Leave():
                 return self._leave(record, command)
-            case MarkOffline():
-                return self._put(
-                    msgspec.structs.replace(record, peer=msgspec.structs.replace(record.peer, online=False))
-                )
+        return self._put(msgspec.structs.replace(record, peer=msgspec.structs.replace(record.peer, online=False)))
 
     def finish(self, replies: tuple[Reply | MeshError, ...]) -> Outcome:
         base = self._base
