@@ -192,6 +192,17 @@ def test_one_that_is_back_soon_stays_offered_and_one_that_never_starts_does_not(
     assert running.own.is_able
 
 
+async def test_a_fault_in_looking_after_it_ends_nothing_else(
+    running: Running, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail() -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(running.supervisor, "run", fail, raising=False)
+    await running.own.run()
+    assert "looked after no more" in caplog.text
+
+
 def test_it_tells_how_it_does(running: Running) -> None:
     running.supervisor.on_stats(Stats(sessions=3, forwarded_bytes=9))
     assert (running.own.counters.sessions, running.own.counters.forwarded_bytes) == (3, 9)

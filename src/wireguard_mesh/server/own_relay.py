@@ -180,7 +180,11 @@ class OwnRelay:
 
     async def run(self) -> None:
         """Keep it running until `stop`."""
-        await self._supervisor.run()
+        try:
+            await self._supervisor.run()
+        except Exception:
+            # A fault of ours: it is offered to nobody soon, and all else goes on.
+            log.exception("the relay process is looked after no more")
 
     def stop(self) -> None:
         """End it."""
