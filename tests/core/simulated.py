@@ -312,14 +312,17 @@ class World:
         return self.agents[number]
 
     def map_for(self, number: int) -> NetworkMap:
-        peers = {other: self._peer(other) for other, agent in self.agents.items() if not agent.is_stopped}
-        mine = peers.pop(number)
+        others = [other for other, agent in self.agents.items() if not agent.is_stopped and other != number]
+        return self.map_of([self._peer(one) for one in (number, *others)])
+
+    def map_of(self, peers: list[Peer]) -> NetworkMap:
+        """The first of them is the one that reads it."""
         return NetworkMap(
             epoch="e",
             revision=self.revision,
             network=NETWORK,
-            me=mine,
-            peers={one.public_key: one for one in peers.values()},
+            me=peers[0],
+            peers={one.public_key: one for one in peers[1:]},
             relays=tuple(relay.relay for relay in self.relays),
         )
 

@@ -25,6 +25,7 @@ from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.paths import CandidateKind, PathKind, PathReport
 from wireguard_mesh.model.peers import DEFAULT_ROUTES, NetworkMap, Peer
+from wireguard_mesh.model.relays import Relay, RelayId, VantagePoint
 from wireguard_mesh.wireguard.fake import FakeBackend
 
 NAME = InterfaceName("wg0")
@@ -639,3 +640,19 @@ def test_with_or_without_looks_the_device_becomes_the_same(
     assert quick.device().peers.keys() == looking.device().peers.keys()
     for key, one in quick.device().peers.items():
         assert one.allowed_ips == looking.device().peers[key].allowed_ips
+
+
+def test_where_the_server_is_there_are_relays_without_an_address() -> None:
+    relay = Relay(id=RelayId("server"), vantage_points=(VantagePoint(public_key(90), 8080),))
+    bench = Bench()
+    bench.engine.server_reached([ip_address("203.0.113.1")])
+    bench.engine.map_arrived(msgspec.structs.replace(network_map(peer(2)), relays=(relay,)), at(0))
+    bench.settle(0)
+    standing = bench.peer(90)
+    assert (standing.endpoint, standing.allowed_ips) == (Endpoint.parse("203.0.113.1:8080"), frozenset())
+    assert bench.engine.next_look(at(0)) <= 0.1
+    bench.engine.server_reached([ip_address("203.0.113.2")])
+    bench.settle(1)
+    assert bench.peer(90).endpoint == Endpoint.parse("203.0.113.2:8080")
+    bench.engine.server_reached([ip_address("203.0.113.2")])
+    assert bench.settle(2).is_empty

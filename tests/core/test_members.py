@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import IPv4Address
 
+import msgspec
 import pytest
 
-from tests.core.simulated import Agent, SimulatedRelay, World
+from tests.core.simulated import EPOCH, NAME, PORT, Agent, SimulatedRelay, World, at
 from tests.natlab import (
     ADDRESS_FILTERING,
     EASY,
@@ -18,14 +20,25 @@ from tests.natlab import (
     PORT_CHANGING,
     Behaviour,
     Network,
+    Segment,
 )
-from tests.samples import public_key
+from tests.samples import peer, public_key
+from wireguard_mesh.core.endpoints import Surroundings
+from wireguard_mesh.core.members import Members
+from wireguard_mesh.core.probes import MAX_PEERS
+from wireguard_mesh.core.relay_choice import RelayChoice
+from wireguard_mesh.core.tunnels import REKEY_TIMEOUT
+from wireguard_mesh.model.devices import BackendKind, ObservedDevice, ObservedPeer
 from wireguard_mesh.model.endpoints import Endpoint
+from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.paths import CandidateKind, Outcome, PathKind
-from wireguard_mesh.model.relays import NatClass
+from wireguard_mesh.model.relays import NatClass, Relay, RelayId, VantagePoint
 
 Send = Callable[[int, Endpoint, bytes, float], None]
 NATS = {HARD: NatClass.HARD, PLAIN: NatClass.PUBLIC}
+RELAY = Relay(
+    id=RelayId("server"), vantage_points=(VantagePoint(public_key(900), 8080),), ipv4=IPv4Address("203.0.113.1")
+)
 FLOW_SIZE = 1432
 FLOW_RATE = 1786  # packets a second: 20 Mbit/s
 
@@ -39,6 +52,7 @@ class Pair:
     one: Agent
     other: Agent
     relay: SimulatedRelay
+    internet: Segment
 
     def run(self, until: float) -> None:
         self.network.run(until=until)
@@ -87,7 +101,7 @@ def make_pair(here: Behaviour, there: Behaviour, latency: float = 0.005) -> Pair
     network.router(homes[1], internet, "203.0.113.3", there)
     one = world.agent(1, network.host(homes[0], "192.168.1.2"), NATS.get(here, NatClass.EASY))
     other = world.agent(2, network.host(homes[1], "192.168.2.2"), NATS.get(there, NatClass.EASY))
-    return Pair(network, world, one, other, relay)
+    return Pair(network, world, one, other, relay, internet)
 
 
 def joined(here: Behaviour, there: Behaviour, latency: float = 0.005) -> Pair:
@@ -170,10 +184,10 @@ def test_an_upgrade_costs_a_flow_nothing() -> None:
         for swap in (False, True):
             pair = joined(EASY, EASY, latency)
             sender, receiver = (pair.other, pair.one) if swap else (pair.one, pair.other)
-            count = pair.flow(sender, receiver, 3.0, 14.0)
+            count = pair.flow(sender, receiver, 8.0, 5.0)
             pair.network.at(10.0, pair.world.tell)
-            pair.run(18.0)
-            assert pair.kinds(18.0) == {PathKind.DIRECT}, (latency, swap)
+            pair.run(14.0)
+            assert pair.kinds(14.0) == {PathKind.DIRECT}, (latency, swap)
             assert receiver.device.flows == set(range(count)), (latency, swap)
 
 
@@ -190,11 +204,11 @@ def test_probes_that_all_fail_cost_a_flow_next_to_nothing() -> None:
 def test_flows_both_ways_become_direct_too() -> None:
     """As of TCP: data one way, half as many small packets the other."""
     pair = joined(EASY, EASY, latency=0.02)
-    pair.flow(pair.one, pair.other, 3.0, 17.0)
-    pair.flow(pair.other, pair.one, 3.0003, 17.0, rate=FLOW_RATE // 2, size=128)
+    pair.flow(pair.one, pair.other, 8.0, 8.0)
+    pair.flow(pair.other, pair.one, 8.0003, 8.0, rate=FLOW_RATE // 2, size=128)
     pair.network.at(10.0, pair.world.tell)
-    pair.run(20.0)
-    assert pair.kinds(20.0) == {PathKind.DIRECT}
+    pair.run(16.0)
+    assert pair.kinds(16.0) == {PathKind.DIRECT}
 
 
 def test_a_direct_path_that_dies_is_left_for_the_relay() -> None:
@@ -209,3 +223,105 @@ def test_a_direct_path_that_dies_is_left_for_the_relay() -> None:
     pair.run(51.0)
     last_seconds = {number for number in range(count) if number >= (42 - 10) * FLOW_RATE}
     assert len(last_seconds - pair.other.device.flows) < len(last_seconds) / 100
+
+
+def test_a_relay_that_dies_is_left_for_the_next_by_all_pairs_in_one_change() -> None:
+    network = Network()
+    internet = network.segment()
+    first, second = (SimulatedRelay(network.host(internet, f"203.0.113.{9 + n}"), 90 + n, f"r{n}") for n in (0, 1))
+    world = World(network, first, second)
+    for number in (1, 2, 3):
+        home = network.segment(0.001)
+        network.router(home, internet, f"203.0.113.{20 + number}", HARD)
+        agent = world.agent(number, network.host(home, f"192.168.{number}.2"), NatClass.HARD)
+        network.at(float(number), agent.start)
+    network.run(until=6.0)
+    assert world.kinds(6.0) == {PathKind.RELAY}
+    agent = world.agents[1]
+    assert agent.path(world.agents[2], 6.0).relay == "r0"
+    first.is_dead = True
+    for other in world.agents.values():
+        for _ in range(3):
+            other.engine.relays.missed(first.relay.id, 0, at(6.0))
+        other.wake(6.0)
+    network.run(until=7.0)
+    assert {agent.path(world.agents[number], 7.0).relay for number in (2, 3)} == {"r1"}
+    assert world.kinds(7.0) == {PathKind.RELAY}
+
+
+def test_a_machine_that_moves_is_reached_again_at_once() -> None:
+    pair = joined(EASY, EASY)
+    pair.network.at(3.0, pair.world.tell)
+    pair.run(5.0)
+    assert pair.kinds(5.0) == {PathKind.DIRECT}
+    abroad = pair.network.segment(0.001)
+    pair.network.router(abroad, pair.internet, "203.0.113.77", EASY)
+    pair.one.host.move(abroad, "192.168.7.7")
+    pair.network.at(5.0, pair.one.links_changed)
+    pair.run(5.5)
+    assert pair.one.path(pair.other, 5.5).kind is PathKind.RELAY
+    assert str(pair.other.device.peers[public_key(1)].endpoint) == "203.0.113.1:8080"
+    pair.run(6.0)
+    pair.network.at(6.0, pair.world.tell)
+    pair.run(7.0)
+    assert pair.kinds(7.0) == {PathKind.DIRECT}
+
+
+def test_who_was_called_without_a_relay_is_called_by_it_when_it_comes() -> None:
+    pair = make_pair(HARD, HARD)
+    pair.relay.is_dead = True
+    pair.network.at(0.0, pair.one.start)
+    pair.network.at(0.0, pair.other.start)
+    pair.run(2.0)
+    assert pair.kinds(2.0) == {PathKind.NONE}
+    pair.relay.is_dead = False
+    pair.run(2.0 + 4 * REKEY_TIMEOUT)
+    assert pair.kinds(2.0 + 4 * REKEY_TIMEOUT) == {PathKind.RELAY}
+
+
+def test_many_peers_are_not_probed_all_at_once() -> None:
+    relays = RelayChoice()
+    members = Members(relays, public_key(1))
+    network_map = msgspec.structs.replace(
+        World(Network()).map_of([peer(number) for number in range(1, 202)]), relays=(RELAY,)
+    )
+    members.follow(None, network_map, None, at(0))
+    relays.follow(network_map.relays, (), ())
+    members.rank(network_map, Surroundings((), PORT), at(0))
+    endpoint = RELAY.endpoints(0)[0]
+    keys = [*network_map.peers, RELAY.vantage_points[0].public_key]
+    device = ObservedDevice(
+        name=NAME,
+        backend=BackendKind.KERNEL,
+        peers={key: ObservedPeer(public_key=key, endpoint=endpoint, latest_handshake=EPOCH + 1) for key in keys},
+    )
+    relays.observed(device, at(1))
+    members.observe(device, network_map, at(1), is_kept=True)
+    probed: set[PublicKey] = set()
+    rounds = [members.round(at(1)) for _ in range(3)]
+    for sent in rounds:
+        assert len(sent.probes) == MAX_PEERS
+        probed |= {probe.public_key for probe in sent.probes}
+        members.probed(sent)
+    assert len(probed) == 3 * MAX_PEERS
+    # Who left meanwhile is nobody's fault.
+    members.follow(network_map, msgspec.structs.replace(network_map, peers={}), device, at(1))
+    members.probed(rounds[0])
+    assert members.round(at(2)).probes == ()
+
+
+def test_a_flow_waits_for_nobody() -> None:
+    pair = joined(EASY, HARD)
+    pair.flow(pair.one, pair.other, 3.0, 3.0)
+    third = pair.world.agent(3, pair.network.host(pair.internet, "203.0.113.50"), NatClass.PUBLIC)
+    pair.network.at(4.0, third.start)
+    pair.run(6.0)
+    assert all(count == 1 for when, count in pair.one.probes if when > 4.5)
+
+
+def test_what_stands_before_this_machine_is_news_for_every_path_and_a_change_of_no_peer() -> None:
+    members = Members(RelayChoice(), public_key(1))
+    network_map = World(Network()).map_of([peer(1), peer(2)])
+    assert len(members.follow(None, network_map, None, at(0))) == 1
+    mine = msgspec.structs.replace(network_map.me, nat=NatClass.HARD)
+    assert members.follow(network_map, msgspec.structs.replace(network_map, me=mine), None, at(1)) == []

@@ -196,3 +196,16 @@ def roaming_to(endpoint: Endpoint) -> DeviceChange:
 
 def test_a_peer_that_is_only_made_now_needs_no_call() -> None:
     assert calls(wanted(wanted_peer(1)), bare(), [public_key(1)]).is_empty
+
+
+def test_a_peer_without_a_session_is_made_anew_if_that_is_asked_for() -> None:
+    device = wanted(wanted_peer(2), wanted_peer(3))
+    standing = carry_out(bare(), plan(device, bare()))
+    change = plan(device, standing, [public_key(2), public_key(9)])
+    assert [(part.public_key, part.remove, part.create) for part in change.peers] == [
+        (public_key(2), True, False),
+        (public_key(2), False, True),
+    ]
+    assert carry_out(standing, change) == standing
+    # One that stands no longer is made as any other.
+    assert plan(device, bare(), [public_key(2)]) == plan(device, bare())

@@ -267,3 +267,57 @@ def test_a_doubt_ends_with_the_tunnel() -> None:
     one.observe(seen(handshake=1, received=10), at(1 + REJECT_AFTER_TIME))
     assert not one.tunnel.alive(at(1 + REJECT_AFTER_TIME))
     assert one.change_at(at(1 + REJECT_AFTER_TIME)) < FOREVER
+
+
+R = Endpoint.parse("203.0.113.1:8080")
+
+
+def test_a_relay_is_tried_before_all_else() -> None:
+    one = Session(start_at=0)
+    one.offer(R, (A, B), at(0))
+    assert endpoints_tried(one, 3 * REKEY_TIMEOUT) == [R, A, B]
+
+
+def test_a_relay_that_comes_while_others_are_tried_is_tried_at_once() -> None:
+    one = session(A, B)
+    one.observe(seen(), at(1))
+    one.offer(R, (A, B), at(2))
+    assert one.endpoint() == R
+    assert one.reset_due
+    one.observe(seen(handshake=2), at(2.1))
+    assert not one.reset_due
+
+
+def test_a_relay_that_comes_before_the_start_needs_no_hurry() -> None:
+    one = session(A, start_at=5)
+    one.offer(R, (A,), at(2))
+    assert one.endpoint() == R
+    assert not one.reset_due
+
+
+def test_other_candidates_beside_the_same_relay_disturb_no_handshake_by_it() -> None:
+    one = Session(start_at=0)
+    one.offer(R, (A,), at(0))
+    one.offer(R, (B,), at(1))
+    assert one.endpoint() == R
+    assert not one.reset_due
+
+
+def test_what_was_waited_for_lets_us_call_earlier_and_never_later() -> None:
+    one = session(A, start_at=1)
+    one.hasten(0.2)
+    assert one.starts(at(0.2))
+    one.hasten(3)
+    assert one.starts(at(0.2))
+
+
+def test_a_doubted_tunnel_that_stays_silent_tries_the_relay_alone() -> None:
+    one = Session(start_at=0)
+    one.offer(R, (A, B), at(0))
+    one.observe(seen(handshake=1, received=10), at(1))
+    one.doubt(at(2))
+    one.observe(seen(handshake=1, received=10), at(2))
+    for second in (8, 14, 20):
+        one.tick(at(second))
+        assert one.is_trying()
+        assert one.endpoint() == R

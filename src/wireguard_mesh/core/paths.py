@@ -26,9 +26,9 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from wireguard_mesh.core.endpoints import is_unlikely
 from wireguard_mesh.core.instant import Instant
-from wireguard_mesh.core.probes import MAX_CANDIDATES, Probe, ProbeKind
+from wireguard_mesh.core.probes import Probe, ProbeKind
+from wireguard_mesh.core.rounds import Rounds
 from wireguard_mesh.core.trials import Trials, wall_time
 from wireguard_mesh.core.tunnels import Tunnel
 from wireguard_mesh.model.endpoints import Endpoint
@@ -36,16 +36,6 @@ from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.paths import Candidate, CandidateKind, PathKind, PathReport
 from wireguard_mesh.model.relays import NatClass, RelayId
 
-# Seconds between the first two rounds; each other pause is twice as long as the one before. The two ends have others,
-# lest each, pointing WireGuard back, undoes each time what the other's packet did at the same moment.
-FIRST_PAUSE: Final = 0.05
-FIRST_PAUSE_ELECTED: Final = 0.03
-LONGEST_PAUSE: Final = 300.0
-_DOUBLINGS: Final = 16  # beyond LONGEST_PAUSE anyhow, and no power that overflows
-HOPELESS_PAUSE: Final = 60.0  # between two hard NATs, after HOPELESS_ROUNDS
-HOPELESS_ROUNDS: Final = 3
-SENDER_TRIES: Final = 4  # each fourth round an end that sends a flow tries itself
-DOUBTFUL_TRIES: Final = 4  # each fourth round doubtful candidates are tried too
 BURST: Final = 24  # times that candidates are repeated against a flow that comes by relay
 COSTLY_BURST: Final = 8  # the same by an end that sends a flow too
 CONFIRM_BURST: Final = 48  # the same for the one that works
@@ -58,6 +48,7 @@ LONGEST_SUSPICION: Final = 60.0
 SILENCE: Final = 35.0  # seconds without any sign of life: a keepalive of 25 s and WireGuard's timeout of 10 s
 FIRST_STAY: Final = 10.0  # seconds on the relay after the second time; three times as long each time
 LONGEST_STAY: Final = 300.0
+_DOUBLINGS: Final = 16  # beyond all limits anyhow, and no power that overflows
 CALM: Final = 600.0  # seconds after which a direct path is as good as one that never failed
 _NEVER: Final = float("-inf")
 _FOREVER: Final = float("inf")
@@ -82,9 +73,9 @@ class Path:
     """One peer's. All times are monotonic seconds."""
 
     __slots__ = (
-        "_candidates", "_confirm_due", "_confirms", "_hold_until", "_is_away", "_is_elected", "_is_moved",
-        "_is_stranded", "_moved_at", "_nats", "_probe_at", "_probed_at", "_retreats", "_rounds", "_stay_until",
-        "_suspects_at", "_trials", "endpoint", "kind", "relay", "since", "target",
+        "_away", "_confirm_due", "_confirms", "_hold_until", "_is_elected", "_is_moved", "_is_stranded", "_moved_at",
+        "_probed_at", "_retreats", "_rounds", "_stay_until", "_suspects_at", "_trials", "endpoint", "kind", "relay",
+        "since", "target",
     )  # fmt: skip
 
     def __init__(self, *, is_elected: bool) -> None:
@@ -95,13 +86,10 @@ class Path:
         self.target: Endpoint | None = None
         """Where WireGuard is to send from now on; None: leave it where it is."""
         self._is_elected = is_elected
-        self._candidates: tuple[Candidate, ...] = ()
-        self._nats = (NatClass.UNKNOWN, NatClass.UNKNOWN)
+        self._rounds = Rounds(is_elected=is_elected)
         self._trials = Trials()
-        self._rounds = 0
-        self._probe_at = _FOREVER
         self._probed_at = _NEVER
-        self._is_away = False
+        self._away: tuple[Endpoint, ...] = ()  # where a probe that is under way may have left WireGuard
         self._confirm_due = False
         self._confirms = 0
         self._hold_until = _NEVER
@@ -117,12 +105,13 @@ class Path:
     def offer(self, candidates: tuple[Candidate, ...], nats: tuple[NatClass, NatClass], now: Instant) -> None:
         """The peer may be reached at these directly, best first; `nats`: what stands before this machine, and before
         the peer. If that is news, they are tried at once."""
-        if (candidates, nats) == (self._candidates, self._nats):
+        rounds = self._rounds
+        if (candidates, nats) == (rounds.candidates, rounds.nats):
             return
-        self._candidates, self._nats = candidates, nats
+        rounds.candidates, rounds.nats = candidates, nats
         self._trials.keep(candidates)
         if self.kind is PathKind.RELAY or self._is_improvable():
-            self._hurry(now)
+            rounds.hurry(self._stay_until, now)
 
     def moved(self, now: Instant) -> None:
         """This machine's network is another: nothing that was found out holds."""
@@ -131,20 +120,22 @@ class Path:
         self._retreats = 0
         self._stay_until = _NEVER
         if self.kind is PathKind.RELAY:
-            self._hurry(now)
+            self._rounds.hurry(self._stay_until, now)
 
     def died(self) -> None:
         """The tunnel no longer lives."""
         self.kind, self.endpoint, self.relay, self.target = PathKind.NONE, None, None, None
-        self._probe_at = _FOREVER
-        self._is_away = self._confirm_due = self._is_moved = False
+        self._rounds.stop()
+        self._confirm_due = self._is_moved = False
+        self._away = ()
 
     def observe(self, endpoint: Endpoint, tunnel: Tunnel, relaying: Relaying, now: Instant, *, is_kept: bool) -> None:
         """The tunnel lives, and WireGuard sends to `endpoint`, which was not set by anybody but this machine's path.
         `is_kept`: keepalives are expected."""
-        if self._is_away:
-            self._is_away = False  # a probe did not come to its end
-            self.target = self.endpoint
+        if endpoint in self._away and endpoint != self.endpoint:
+            self.target = self.endpoint  # a probe did not come to its end
+            return
+        self._away = ()
         if self.target is not None and endpoint not in (self.target, self.endpoint):
             self.target = None  # WireGuard followed the peer meanwhile
         relay = relaying.at(endpoint)
@@ -167,14 +158,14 @@ class Path:
             was_upgraded = self.kind is PathKind.DIRECT and now.monotonic < self._hold_until + HOLD
             self._become(PathKind.RELAY, endpoint, relay, now)
             if was_upgraded:  # it did not last
-                self._probe_at = now.monotonic + self._pause()
+                self._rounds.resume(now)
             else:
-                self._hurry(now)
+                self._rounds.hurry(self._stay_until, now)
         self._confirm_due = False
         self.endpoint, self.relay = endpoint, relay
         works = relaying.works(relay)
         if not works and not self._is_stranded:
-            self._hurry(now)
+            self._rounds.hurry(self._stay_until, now)
         self._is_stranded = not works
         choice = relaying.choice()
         if choice is None or choice[1] == endpoint:
@@ -198,9 +189,9 @@ class Path:
                 self._confirm_due = True
             self._become(PathKind.DIRECT, endpoint, None, now)
             self._trials.heard(endpoint, now)
-            self._probe_at = _FOREVER
+            self._rounds.stop()
             if self._is_improvable():
-                self._hurry(now)
+                self._rounds.hurry(self._stay_until, now)
         elif now.monotonic < self._hold_until:
             self._confirm_due = tunnel.receives_much
         else:
@@ -241,34 +232,16 @@ class Path:
 
     # Probing
 
-    def _hurry(self, now: Instant) -> None:
-        """Candidates are to be tried now, and from now on as from the beginning."""
-        self._rounds = 0
-        self._probe_at = max(now.monotonic, self._probed_at + FIRST_PAUSE, self._stay_until)
-
-    def _pause(self) -> float:
-        """Seconds until the next round."""
-        if self._is_hopeless() and self._rounds > HOPELESS_ROUNDS:
-            return min(LONGEST_PAUSE, HOPELESS_PAUSE * 2.0 ** min(_DOUBLINGS, self._rounds - HOPELESS_ROUNDS - 1))
-        first = FIRST_PAUSE_ELECTED if self._is_elected else FIRST_PAUSE
-        return min(LONGEST_PAUSE, first * 2.0 ** min(_DOUBLINGS, max(0, self._rounds - 1)))
-
-    def _is_hopeless(self) -> bool:
-        """Whether both ends are behind hard NATs, and nothing leads past them."""
-        if self._nats != (NatClass.HARD, NatClass.HARD):
-            return False
-        return all(one.kind is CandidateKind.REFLEXIVE or is_unlikely(one) for one in self._candidates)
-
     def _is_improvable(self) -> bool:
         """Whether the path is direct, though by a detour: both ends seem to be on one link."""
         if self.kind is not PathKind.DIRECT:
             return False
-        near = [candidate.endpoint for candidate in self._candidates if candidate.kind is CandidateKind.LAN]
+        near = self._rounds.near()
         return bool(near) and self.endpoint not in near
 
     def due_at(self) -> float:
         """When `probe` has something to send; what confirms a path goes before all else."""
-        return _NEVER if self._confirm_due else self._probe_at
+        return _NEVER if self._confirm_due else self._rounds.due_at
 
     def probe(self, key: PublicKey, tunnel: Tunnel, now: Instant) -> Probe | None:
         """What to send now; it counts as under way, until `probed`."""
@@ -279,47 +252,32 @@ class Path:
             targets = (home,) * (CONFIRM_BURST if tunnel.receives_much else 1)
             return self._send(Probe(public_key=key, kind=ProbeKind.PULSE, targets=targets, home=home), now)
         kind = self._kind(tunnel)
-        targets = self._targets(is_at_stake=kind is ProbeKind.PULSE and tunnel.sends_much)
-        self._rounds += 1
-        self._probe_at = now.monotonic + self._pause()
+        targets = self._rounds.targets(
+            is_near_only=self.kind is PathKind.DIRECT, is_at_stake=kind is ProbeKind.PULSE and tunnel.sends_much
+        )
+        self._rounds.begin(now)
         if not targets:
             return None
         for target in targets:
             self._trials.tried(target, now)
         if kind is ProbeKind.PULSE and tunnel.receives_much:
             targets = targets * (COSTLY_BURST if tunnel.sends_much else BURST)
-        calls_home = self._is_moved and not tunnel.heard_since(self._moved_at)
-        probe = Probe(public_key=key, kind=kind, targets=targets, home=home, calls_home=calls_home)
+        is_unheard = not tunnel.heard_since(self._moved_at)
+        probe = Probe(public_key=key, kind=kind, targets=targets, home=home, calls_home=is_unheard)
         return self._send(probe, now)
 
     def _send(self, probe: Probe, now: Instant) -> Probe:
         self._probed_at = now.monotonic
-        self._is_away = probe.kind is ProbeKind.PULSE
+        self._away = probe.targets if probe.kind is ProbeKind.PULSE else ()
         return probe
 
     def probed(self) -> None:
         """What was under way is sent, and WireGuard points home."""
-        self._is_away = False
+        self._away = ()
 
     def _kind(self, tunnel: Tunnel) -> ProbeKind:
         is_sender = tunnel.sends_most(is_elected=self._is_elected)
-        tries = self._rounds % SENDER_TRIES == SENDER_TRIES - 1 or self._nats[0] is NatClass.HARD
-        return ProbeKind.PUNCH if is_sender and not tries else ProbeKind.PULSE
-
-    def _targets(self, *, is_at_stake: bool) -> tuple[Endpoint, ...]:
-        """Whom to try now: the best last, which so stays where several arrive. `is_at_stake`: a flow pays for it, and
-        what hardly ever works is left out."""
-        wanted = [
-            candidate.endpoint
-            for candidate in self._candidates
-            if self._is_wanted(candidate.kind) and not (is_at_stake and is_unlikely(candidate))
-        ]
-        return tuple(reversed(wanted[:MAX_CANDIDATES]))
-
-    def _is_wanted(self, kind: CandidateKind) -> bool:
-        if self.kind is PathKind.DIRECT:
-            return kind is CandidateKind.LAN
-        return kind is not CandidateKind.DOUBTFUL or self._rounds % DOUBTFUL_TRIES == DOUBTFUL_TRIES - 1
+        return ProbeKind.PUNCH if is_sender and not self._rounds.sender_tries() else ProbeKind.PULSE
 
     # Answers
 
@@ -329,13 +287,13 @@ class Path:
             return now.monotonic
         age = now.monotonic - self._probed_at + LOOKS[0] / 2  # one that was a little early is not repeated
         answer = next((self._probed_at + look for look in LOOKS if look > age), _FOREVER)
-        due = self._probe_at if self.kind is not PathKind.NONE else _FOREVER
+        due = self._rounds.due_at
         suspicion = self._suspects_at if self.kind is PathKind.DIRECT else _FOREVER
         return max(now.monotonic, min(answer, due, suspicion))
 
     def report(self, relay: RelayId | None, now: Instant) -> PathReport:
         """For people. `relay`: the one of the pair."""
-        kinds = {candidate.endpoint: candidate.kind for candidate in self._candidates}
+        kinds = {candidate.endpoint: candidate.kind for candidate in self._rounds.candidates}
         is_direct = self.kind is PathKind.DIRECT and self.endpoint is not None
         return PathReport(
             kind=self.kind,
@@ -343,6 +301,6 @@ class Path:
             candidate=kinds.get(self.endpoint, CandidateKind.SEEN) if is_direct and self.endpoint else None,
             relay=self.relay or relay,
             since=wall_time(self.since, now) if self.kind is not PathKind.NONE else None,
-            trials=self._trials.report(self._candidates, now),
-            next_probe=wall_time(self._probe_at, now) if self.kind is not PathKind.NONE else None,
+            trials=self._trials.report(self._rounds.candidates, now),
+            next_probe=wall_time(self._rounds.due_at, now),
         )
