@@ -198,21 +198,42 @@ async def test_a_dead_connection_is_found_out(
     assert "does not answer any more" in caplog.text
 
 
-async def test_what_cannot_go_out_is_dropped(
+async def test_what_cannot_go_out_is_dropped_and_what_can_goes_on(relay: WebRelay, wireguard: socket.socket) -> None:
+    one = Carrying(relay, wireguard)
+    sent = 20_000  # more than all buffers on the way hold
+    async with one.up():
+        relay.connections[0].transport.pause_reading()
+        for _ in range(sent // 100):
+            for _ in range(100):
+                with contextlib.suppress(BlockingIOError):
+                    wireguard.sendto(bytes(1400), one.local)
+            await asyncio.sleep(0)
+        relay.connections[0].transport.resume_reading()
+
+        def arrived() -> bool:
+            wireguard.sendto(b"later", one.local)
+            return b"later" in relay.datagrams[-100:]
+
+        await until(arrived)
+    assert 0 < len(relay.datagrams) < sent
+
+
+async def test_a_connection_that_ends_while_it_is_full_leaves_nothing(
     relay: WebRelay, wireguard: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wireguard_mesh.client.carrier.MAX_BACKLOG", 10_000)
+    monkeypatch.setattr("wireguard_mesh.client.web_socket.MAX_BACKLOG", 0)
     one = Carrying(relay, wireguard)
     async with one.up():
         relay.connections[0].transport.pause_reading()
-
-        def flooded() -> bool:
-            for _ in range(200):
-                with contextlib.suppress(BlockingIOError):
+        for _ in range(50):
+            with contextlib.suppress(BlockingIOError):
+                for _ in range(100):
                     wireguard.sendto(bytes(1400), one.local)
-            return one.carrier.dropped > 1000
-
-        await until(flooded)
+            await asyncio.sleep(0)
+        one.carrier.network_changed()
+        await until(lambda: len(one.changes) == 3)
+        wireguard.sendto(b"again", one.local)
+        await until(lambda: relay.datagrams[-1:] == [b"again"])
 
 
 async def test_messages_in_pieces_are_put_together(relay: WebRelay, wireguard: socket.socket) -> None:

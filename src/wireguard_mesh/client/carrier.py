@@ -13,26 +13,23 @@ import contextlib
 import logging
 import os
 import random
-import socket
 import time
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from wireguard_mesh.client.control import Control
-from wireguard_mesh.client.dial import Unreachable, reason
+from wireguard_mesh.client.dial import Unreachable
+from wireguard_mesh.client.local_udp import LOOPBACK, RECEIVE_BUFFER, LocalUdp
 from wireguard_mesh.core.backoff import Backoff
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import InvalidValue, MeshError, Unavailable
-from wireguard_mesh.protocol.carrying import MAX_DATAGRAM, MAX_MESSAGE, TARGET, pack, unpack
+from wireguard_mesh.protocol.carrying import MAX_MESSAGE, TARGET, pack, unpack
 
 if TYPE_CHECKING:
     from wireguard_mesh.client.web_socket import WebSocket
 
-LOOPBACK: Final = "127.0.0.1"
 MAX_BATCH: Final = 128 * 1024  # bytes of datagrams that are sent in one message; half of what the other end takes
-MAX_BACKLOG: Final = 128 * 1024  # bytes that wait to be sent; while there are more, datagrams are dropped
-BUFFER: Final = 2 * 1024 * 1024  # bytes of the UDP socket's buffers: what comes while the loop does something else
 PING_AFTER: Final = 15.0  # seconds of silence; proxies and NATs keep a connection for at least 60
 DEAD_AFTER: Final = 10.0  # seconds without an answer to that
 RETRY: Final = Backoff(first=0.5, longest=30.0)
@@ -47,12 +44,12 @@ class Carrier:
 
     def __init__(self, control: Control, port: int, on_change: Callable[[Endpoint | None, float | None], None]) -> None:
         self.port = port
-        self.dropped = 0
         self._control = control
         self._on_change = on_change
         self._hurry = asyncio.Event()
         self._connection: asyncio.Task[None] | None = None
-        self._local: socket.socket | None = None
+        self._local: LocalUdp | None = None
+        self._waiting: asyncio.Task[None] | None = None  # for the other end to read what was sent
         self._problem = ""
 
     def network_changed(self) -> None:
@@ -110,37 +107,38 @@ class Carrier:
         from wireguard_mesh.client.web_socket import KEY_BYTES, open_web_socket
 
         # The port is kept through all connections, so that WireGuard need not be told of each.
-        local = self._local = self._local or _open_local(self.port)
+        local = self._local = self._local or LocalUdp(self.port)
         asked_at = time.monotonic()
         async with open_web_socket(self._control, TARGET, os.urandom(KEY_BYTES), MAX_MESSAGE) as web_socket:
-            address, port = local.getsockname()
             loop = asyncio.get_running_loop()
+            local.receive(RECEIVE_BUFFER)  # it has waited for a connection for too long
             loop.add_reader(local, self._send, local, web_socket)
-            self._on_change(Endpoint(IPv4Address(address), port), time.monotonic() - asked_at)
+            self._on_change(Endpoint(IPv4Address(LOOPBACK), local.port), time.monotonic() - asked_at)
             try:
                 await _receive(local, web_socket)
             finally:
+                if self._waiting is not None:
+                    self._waiting.cancel()
                 loop.remove_reader(local)
                 self._on_change(None, None)
 
-    def _send(self, local: socket.socket, web_socket: WebSocket) -> None:
+    def _send(self, local: LocalUdp, web_socket: WebSocket) -> None:
         """WireGuard sent something."""
-        datagrams: list[bytes] = []
-        size = 0
-        while size < MAX_BATCH:
-            try:
-                datagram = local.recv(MAX_DATAGRAM)
-            except OSError:  # nothing more, or the port at the other end was closed for a moment
-                break
-            datagrams.append(datagram)
-            size += len(datagram)
-        if web_socket.backlog > MAX_BACKLOG:
-            self.dropped += len(datagrams)
-        elif datagrams:
+        datagrams = local.receive(MAX_BATCH)
+        if datagrams:
             web_socket.send(pack(datagrams))
+        if web_socket.is_full:
+            # What comes meanwhile waits in the socket's buffer, and is dropped by the kernel when that is full.
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(local)
+            self._waiting = loop.create_task(self._wait(local, web_socket))
+
+    async def _wait(self, local: LocalUdp, web_socket: WebSocket) -> None:
+        await web_socket.drained()
+        asyncio.get_running_loop().add_reader(local, self._send, local, web_socket)
 
 
-async def _receive(local: socket.socket, web_socket: WebSocket) -> NoReturn:
+async def _receive(local: LocalUdp, web_socket: WebSocket) -> NoReturn:
     """Give WireGuard what comes. Raises `Unavailable` at the end."""
     is_asked = False
     while True:
@@ -155,30 +153,7 @@ async def _receive(local: socket.socket, web_socket: WebSocket) -> NoReturn:
             continue
         is_asked = False
         for message in messages:
-            _deliver(local, message)
-
-
-def _deliver(local: socket.socket, message: bytes) -> None:
-    try:
-        datagrams = unpack(message)
-    except InvalidValue as error:
-        raise Unavailable(f"what the other end sends cannot be understood ({error.message})") from None
-    for datagram in datagrams:
-        # What WireGuard's socket does not take now is dropped; so is what comes while that socket is not there.
-        with contextlib.suppress(OSError):
-            local.send(datagram)
-
-
-def _open_local(port: int) -> socket.socket:
-    """A UDP socket that speaks with WireGuard's and nobody else. Raises `Unavailable`."""
-    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        made.setblocking(False)
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            made.setsockopt(socket.SOL_SOCKET, option, BUFFER)
-        made.bind((LOOPBACK, 0))
-        made.connect((LOOPBACK, port))
-    except OSError as error:
-        made.close()
-        raise Unavailable(f"no UDP socket on {LOOPBACK} can be opened ({reason(error)})") from None
-    return made
+            try:
+                local.send(unpack(message))
+            except InvalidValue as error:
+                raise Unavailable(f"what the other end sends cannot be understood ({error.message})") from None

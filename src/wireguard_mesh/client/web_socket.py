@@ -24,6 +24,7 @@ from wireguard_mesh.model.errors import Unavailable
 
 KEY_BYTES: Final = 16  # RFC 6455 section 4.1
 READ: Final = 256 * 1024  # bytes
+MAX_BACKLOG: Final = 64 * 1024  # bytes that wait to be sent, besides those in the kernel
 # Bytes that wait in the kernel before it takes no more from us. What waits there is late already: at 10 Mbit/s this is
 # 50 ms. Linux; the number is from linux/tcp.h, for Python names it from 3.12 on only.
 UNSENT: Final = 64 * 1024
@@ -45,12 +46,18 @@ class WebSocket:
         self._protocol.debug = False  # every frame is a datagram
         self._unread = data
         self._message = bytearray()
+        writer.transport.set_write_buffer_limits(high=MAX_BACKLOG)
         _tune(writer.get_extra_info("socket"))
 
     @property
-    def backlog(self) -> int:
-        """Bytes that wait to be sent, besides what waits in the kernel."""
-        return self._writer.transport.get_write_buffer_size()
+    def is_full(self) -> bool:
+        """Whether so much waits to be sent that nothing should be added."""
+        return self._writer.transport.get_write_buffer_size() > MAX_BACKLOG
+
+    async def drained(self) -> None:
+        """Wait until it is not full any more, or broken."""
+        with contextlib.suppress(OSError):
+            await self._writer.drain()
 
     def send(self, message: bytes) -> None:
         """Send a binary message. One that is not open any more sends nothing."""
