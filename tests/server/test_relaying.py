@@ -229,6 +229,13 @@ async def test_a_port_that_is_taken_on_udp_is_said_before_anything_is_served(tmp
         await during(tmp_path, without_relay, listen=f"127.0.0.1:{port}", udp="off")
 
 
+async def test_the_relay_of_a_server_that_was_killed_is_given_a_moment_to_end(tmp_path: Path) -> None:
+    left = udp()
+    listen = f"127.0.0.1:{left.getsockname()[1]}"
+    asyncio.get_running_loop().call_later(0.15, left.close)
+    await during(tmp_path, nothing, listen=listen)
+
+
 async def nothing(_running: Running, _http: httpx.AsyncClient) -> None:
     pass
 

@@ -19,7 +19,7 @@ from wireguard_mesh.core.liveness import Liveness
 from wireguard_mesh.core.ratelimit import RateLimiter
 from wireguard_mesh.core.registry import Outcome
 from wireguard_mesh.core.snapshot import Snapshot
-from wireguard_mesh.model.errors import Unavailable
+from wireguard_mesh.model.errors import Conflict, Unavailable
 from wireguard_mesh.model.networks import GLOBAL_ID_LENGTH, MeshNetwork
 from wireguard_mesh.server.app import make_app
 from wireguard_mesh.server.clock import Clock
@@ -45,6 +45,8 @@ _FEW_CONNECTIONS: Final = 12_000  # for 6,000 agents; below, who runs the server
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _PRIVATE_FOLDER: Final = 0o700
 _FOLLOW_AGAIN_SECONDS: Final = 5.0
+_PORT_TRIES: Final = 10
+_PORT_AGAIN_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ async def run_server(settings: Settings, ready: Callable[[Running], None], clock
         sockets = bind(settings.listen)
         for listener in sockets:
             stack.callback(listener.close)
-        place = find_place(settings, sockets[0].getsockname()[1])
+        place = await _place_of_relay(settings, sockets[0].getsockname()[1])
         if place is not None:
             stack.callback(place.close)
         _allow_connections()  # after all that may refuse the start, which is to be said alone
@@ -140,6 +142,16 @@ async def _follow(store: Store, writer: Writer) -> None:
             # A fault of ours: each batch catches up all the same.
             log.exception("what other servers write is not followed for a moment")
             await asyncio.sleep(_FOLLOW_AGAIN_SECONDS)
+
+
+async def _place_of_relay(settings: Settings, http_port: int) -> Place | None:
+    # The relay of a server that was killed ends by itself, in a moment: until then it has the ports.
+    for _ in range(_PORT_TRIES):
+        try:
+            return find_place(settings, http_port)
+        except Conflict:
+            await asyncio.sleep(_PORT_AGAIN_SECONDS)
+    return find_place(settings, http_port)
 
 
 async def _relay(relays: Relays) -> None:
