@@ -6,7 +6,17 @@ import sys
 from bench.report import Figure, json_lines, table
 
 NAMES = ("join", "survival", "registrations", "requests", "resources", "throughput", "exit_node")
-ON_REQUEST = ("blocked", "live_map", "many_servers", "newcomer", "paths", "upgrade")  # longer ones
+ON_REQUEST = (
+    "blocked",
+    "fuzz",
+    "live_map",
+    "many_servers",
+    "newcomer",
+    "paths",
+    "relay",
+    "rendezvous",
+    "upgrade",
+)  # longer ones
 
 
 def main() -> None:
