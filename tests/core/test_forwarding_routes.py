@@ -5,7 +5,14 @@ from __future__ import annotations
 from tests.core.forwarding_samples import at
 from tests.samples import public_key
 from wireguard_mesh.core.forwarding_peers import Bucket, ForwardedPeer
-from wireguard_mesh.core.forwarding_routes import REJECT_AFTER_TIME, RESPONSE_TIME, RouteTable, SavedRoute, head_of
+from wireguard_mesh.core.forwarding_routes import (
+    MAX_ROUTES_OF_PAIR,
+    REJECT_AFTER_TIME,
+    RESPONSE_TIME,
+    RouteTable,
+    SavedRoute,
+    head_of,
+)
 
 
 def peer(number: int) -> ForwardedPeer:
@@ -58,6 +65,25 @@ def test_pairs_are_bounded() -> None:
         routes.establish(a, peer(number), number, number, at(0))
     assert len(a.partners) == 2
     assert len(list(routes.traffic())) == 4
+
+
+def test_two_who_shake_hands_without_end_take_nobody_elses_routes() -> None:
+    routes, a, b, c, d = RouteTable(max_routes=100), peer(1), peer(2), peer(3), peer(4)
+    routes.establish(a, b, 1, 2, at(0))
+    for index in range(1000):
+        routes.establish(c, d, index, index, at(1))
+    assert (set(a.transport), set(b.transport)) == ({head_of(2)}, {head_of(1)})
+    latest = {head_of(index) for index in range(1000 - MAX_ROUTES_OF_PAIR, 1000)}
+    assert (set(c.transport), set(d.transport)) == (latest, latest)
+    assert len(routes) == 2 + 2 * MAX_ROUTES_OF_PAIR
+
+
+def test_the_oldest_of_all_give_way() -> None:
+    routes, a = RouteTable(max_routes=4), peer(1)
+    for number in range(2, 6):
+        routes.establish(a, peer(number), number, number, at(0))
+    assert set(a.transport) == {head_of(4), head_of(5)}
+    assert len(routes) == 4
 
 
 def test_a_pair_of_which_one_direction_was_forgotten_is_forgotten_whole() -> None:

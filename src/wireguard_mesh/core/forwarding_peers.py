@@ -102,24 +102,26 @@ class ForwardedPeer:
 
 
 class Pair:
-    """One direction between two peers, with what went that way."""
+    """One direction between two peers: its routes, the latest last, and what went that way."""
 
-    __slots__ = ("bytes", "destination", "packets", "source")
+    __slots__ = ("bytes", "destination", "packets", "routes", "source")
 
     def __init__(self, source: ForwardedPeer, destination: ForwardedPeer) -> None:
         self.source = source
         self.destination = destination
+        self.routes: list[Route] = []
         self.packets = 0
         self.bytes = 0
 
 
 class Route:
-    """Where transport messages with one receiver index go, until `expires` (monotonic seconds)."""
+    """Where transport messages that begin with `head` go, until `expires` (monotonic seconds)."""
 
-    __slots__ = ("created", "expires", "pair")
+    __slots__ = ("created", "expires", "head", "pair")
 
-    def __init__(self, pair: Pair, created: float, expires: float) -> None:
+    def __init__(self, pair: Pair, head: int, created: float, expires: float) -> None:
         self.pair = pair
+        self.head = head
         self.created = created
         self.expires = expires
 

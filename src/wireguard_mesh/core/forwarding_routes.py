@@ -23,6 +23,7 @@ from wireguard_mesh.protocol.wireguard import MessageType
 REJECT_AFTER_TIME: Final = 180.0  # seconds; WireGuard paper, section 6.1: no session is used for longer
 RESPONSE_TIME: Final = 10.0  # seconds; twice Rekey-Timeout: who waited that long has sent another initiation
 MAX_ROUTES: Final = 1 << 17  # some 60 MB with their pairs
+MAX_ROUTES_OF_PAIR: Final = 8  # WireGuard keeps three sessions with a peer: the one before, this one, the next
 _INDEX_SHIFT: Final = 32
 
 
@@ -41,12 +42,17 @@ def head_of(index: int) -> int:
 
 
 class RouteTable:
-    """All routes, bounded; the oldest give way."""
+    """All routes, bounded; the oldest give way.
+
+    Those of one direction of a pair are few, the oldest giving way to the newest there first: else some registered
+    peers could fill the table with handshakes among themselves, and so end the routes of all others.
+    """
 
     def __init__(self, max_routes: int = MAX_ROUTES) -> None:
         self._max = max_routes
-        # In order of their ends, since each kind lives for as long. What is no longer what it was is passed over.
-        self._established: deque[tuple[float, ForwardedPeer, int, Route]] = deque()
+        # In order of their ends, since each kind lives for as long.
+        self._established: OrderedDict[Route, None] = OrderedDict()
+        # What is no longer what it was is passed over.
         self._half_open: deque[tuple[float, ForwardedPeer, int, HalfOpen]] = deque()
         # In order of their last handshakes. As many as routes, so that no pair is forgotten whose route lives.
         self._pairs: OrderedDict[Pair, None] = OrderedDict()
@@ -97,33 +103,39 @@ class RouteTable:
     def saved(self, now: Instant) -> list[SavedRoute]:
         """All that live, oldest first."""
         return [
-            SavedRoute(peer.key, route.pair.destination.key, head >> _INDEX_SHIFT, route.created)
-            for _, peer, head, route in self._established
-            if route.expires > now.monotonic and peer.transport.get(head) is route
+            SavedRoute(route.pair.source.key, route.pair.destination.key, route.head >> _INDEX_SHIFT, route.created)
+            for route in self._established
+            if route.expires > now.monotonic
         ]
 
     def expire(self, now: float) -> None:
         """Forget what has ended; costs as much as that is."""
-        while self._established and self._established[0][0] <= now:
-            self._drop_oldest()
+        ended: list[Route] = []
+        for route in self._established:
+            if route.expires > now:
+                break
+            ended.append(route)
+        for route in ended:
+            self._drop(route)
         while self._half_open and self._half_open[0][0] <= now:
             self._close_oldest()
 
     def end_forbidden(self, permits: Callable[[PublicKey, PublicKey], bool]) -> None:
         """End the routes of pairs that may no longer; looks at all of them."""
-        for _, peer, _, route in self._established:
-            if not permits(peer.key, route.pair.destination.key):
-                route.expires = 0.0
+        for route in list(self._established):
+            if not permits(route.pair.source.key, route.pair.destination.key):
+                self._drop(route)
 
     def forget(self, peer: ForwardedPeer) -> None:
-        """A peer is gone; its routes lead nowhere, and end when their time comes."""
+        """A peer is gone, and its routes with it; those to it lead nowhere, and end when their time comes."""
+        for route in list(peer.transport.values()):
+            self._drop(route)
         for partner, pair in peer.partners.items():
             self._retire(pair)
             back = partner.partners.pop(peer, None)
             if back is not None:
                 self._retire(back)
         peer.partners.clear()
-        peer.transport.clear()
         peer.replies.clear()
 
     def traffic(self) -> Iterator[Traffic]:
@@ -143,22 +155,26 @@ class RouteTable:
         source.partners[destination] = pair  # the latest last
         self._pairs[pair] = None
         self._pairs.move_to_end(pair)
-        expires = now.monotonic + lifetime
-        route = Route(pair, now.wall + lifetime - REJECT_AFTER_TIME, expires)
-        head = head_of(index)
-        source.transport[head] = route
-        self._established.append((expires, source, head, route))
+        route = Route(pair, head_of(index), now.wall + lifetime - REJECT_AFTER_TIME, now.monotonic + lifetime)
+        before = source.transport.get(route.head)
+        if before is not None:
+            self._drop(before)
+        elif len(pair.routes) >= MAX_ROUTES_OF_PAIR:
+            self._drop(pair.routes[0])
+        source.transport[route.head] = route
+        pair.routes.append(route)
+        self._established[route] = None
         if len(self._established) > self._max:
-            self._drop_oldest()
+            self._drop(next(iter(self._established)))
         if len(self._pairs) > self._max:
             oldest, _ = self._pairs.popitem(last=False)
             oldest.source.partners.pop(oldest.destination, None)
             self._count_retired(oldest)
 
-    def _drop_oldest(self) -> None:
-        _, peer, head, route = self._established.popleft()
-        if peer.transport.get(head) is route:
-            del peer.transport[head]
+    def _drop(self, route: Route) -> None:
+        del self._established[route]
+        del route.pair.source.transport[route.head]
+        route.pair.routes.remove(route)
 
     def _close_oldest(self) -> None:
         _, peer, index, half_open = self._half_open.popleft()
