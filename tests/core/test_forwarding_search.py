@@ -9,6 +9,7 @@ from tests.samples import public_key
 from wireguard_mesh.core.forwarding_peers import Bucket, ForwardedPeer
 from wireguard_mesh.core.forwarding_routes import RouteTable
 from wireguard_mesh.core.forwarding_search import (
+    MAX_FIRST,
     MAX_WAITING,
     MAX_WAITING_EACH,
     TURN_KEYS,
@@ -97,4 +98,18 @@ def test_there_is_room_for_so_many() -> None:
         sum(search.add(peer, Wanted(peer, initiation(1, 1), 0.0)) for _ in range(MAX_WAITING_EACH + 1))
         for peer in everybody
     ]
-    assert taken == [MAX_WAITING_EACH] * (len(everybody) - 1) + [0]
+    assert taken == [MAX_WAITING_EACH] * (len(everybody) - 1) + [1], "one of each, even if others took all the room"
+    found = search.step(len(everybody) * TURN_KEYS, 0.0)
+    assert everybody[-1] in {each.sender for each in found}
+
+
+def test_what_waits_is_no_larger_for_who_has_many_partners() -> None:
+    everybody = peers(MAX_FIRST + 50)
+    routes = RouteTable()
+    for number, partner in enumerate(everybody[1:]):
+        routes.establish(everybody[0], partner, number, number, Instant(0.0, 0.0))
+    wanted = Wanted(everybody[0], initiation(2, 1), 0.0)
+    assert len(wanted.first) == MAX_FIRST
+    assert wanted.first[0] is everybody[-1]
+    assert wanted.among(everybody, MAX_FIRST) is None
+    assert wanted.among(everybody, len(everybody)) is everybody[1]

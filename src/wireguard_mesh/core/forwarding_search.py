@@ -14,11 +14,12 @@ from typing import Final
 from wireguard_mesh.core.forwarding_peers import ForwardedPeer
 from wireguard_mesh.protocol.wireguard import INITIATION_SIZE, MAC_LENGTH, MACS_LENGTH
 
-MAX_WAITING: Final = 8192  # of all peers together; 2 MB
+MAX_WAITING: Final = 8192  # of all peers together, besides one of each; 12 MB
 MAX_WAITING_EACH: Final = 2048  # a machine that joins calls all others at once
 WAIT_SECONDS: Final = 5.0  # Rekey-Timeout: by then the sender has sent another one
 FIRST_TRIED: Final = 8  # partners that are tried at once
 TURN_KEYS: Final = 128  # that are tried for one peer before it is another's turn
+MAX_FIRST: Final = TURN_KEYS  # partners that are tried before everybody; each initiation that waits has a list of them
 _AUTHENTICATED: Final = INITIATION_SIZE - MACS_LENGTH
 _MAC1: Final = slice(_AUTHENTICATED, _AUTHENTICATED + MAC_LENGTH)
 
@@ -32,7 +33,7 @@ class Wanted:
         self.datagram = datagram
         self.message = datagram[:_AUTHENTICATED]
         self.mac1 = datagram[_MAC1]
-        self.first = list(reversed(peer.partners))
+        self.first = list(islice(reversed(peer.partners), MAX_FIRST))
         self.position = 0
         self.since = now
 
@@ -85,9 +86,9 @@ class Search:
         return self._count
 
     def add(self, sender: ForwardedPeer, wanted: Wanted) -> bool:
-        """Search for its recipient. False: too many wait."""
+        """Search for its recipient. False: too many wait. One of each sender always may, whoever fills the room."""
         waiting = self._waiting.get(sender)
-        if self._count >= MAX_WAITING or (waiting is not None and len(waiting) >= MAX_WAITING_EACH):
+        if waiting is not None and (self._count >= MAX_WAITING or len(waiting) >= MAX_WAITING_EACH):
             return False
         if waiting is None:
             waiting = self._waiting[sender] = deque()
