@@ -32,7 +32,8 @@ CALL_AFTER: Final = 0.1  # longer than the others take from the news of a newcom
 FOLLOW_AFTER: Final = 0.3  # longer than a newcomer takes from its first map to a device that answers
 RELAY_PATIENCE: Final = 1.0  # seconds that a newcomer waits for a relay before it calls without
 LONGEST_TRY: Final = 60.0  # seconds that an address is tried once all have been tried a few times
-FIRST_LOOK: Final = 0.2  # seconds after its start at which a handshake is looked for first
+FIRST_LOOK: Final = 0.05  # seconds after its start at which a handshake is looked for; then twice as late each time
+EARLY_LOOK: Final = 0.05  # seconds between two looks whether the newcomer's call has come by relay
 _FIRST_TRIES: Final = 2  # rounds through all addresses before they take longer
 _DOUBLINGS: Final = 8  # of the time for an address: beyond LONGEST_TRY anyhow, and no power that overflows
 _NEVER: Final = float("-inf")
@@ -192,9 +193,9 @@ class Session:
         else:
             looks = _FOREVER
         if now.monotonic < since:
-            return since
+            return since if self._relay is None else min(since, now.monotonic + EARLY_LOOK)
         age = now.monotonic - since
-        # 0.2, 0.4, 0.8 … seconds after the start, then as often as the address changes.
+        # 0.05, 0.1, 0.2 … seconds after the start, then as often as the address changes.
         return min(looks, now.monotonic + max(FIRST_LOOK, age)) if age < REKEY_TIMEOUT else looks
 
     def change_at(self, now: Instant) -> float:

@@ -20,7 +20,7 @@ KEEPALIVE_TIMEOUT: Final = (
 UNANSWERED_BYTES: Final = 1024  # more than a session's keepalives and one handshake: something was to be answered
 HEARD_FOR: Final = 60.0  # received bytes prove life as long; more than two keepalives of 25 s
 BUSY_RATE: Final = 100_000.0  # bytes a second: some seventy full packets; more than probes make, too
-RATE_WINDOW: Final = 0.1  # seconds that a rate is taken over at least: one packet is no flow
+RATE_WINDOW: Final = 0.05  # seconds that a rate is taken over at least: one packet is no flow
 _EVEN: Final = 1.5  # flows whose rates differ by less count as equal
 _NEVER: Final = float("-inf")
 _FOREVER: Final = float("inf")
@@ -74,6 +74,9 @@ class Tunnel:
     def _measure(self, seen: ObservedPeer, now: Instant) -> None:
         since, sent, received = self._sample
         elapsed = now.monotonic - since
+        if since == _NEVER and seen.latest_handshake:
+            # All that was counted since the session began, if that is not long ago.
+            elapsed = max(RATE_WINDOW, now.wall - seen.latest_handshake)
         if elapsed < RATE_WINDOW:
             return
         self.sent_rate = max(0, seen.sent_bytes - sent) / elapsed
