@@ -19,6 +19,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+from packaging.markers import Marker
+
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 # Each with the name of its requirements: a relay speaks to the server as a client does, and needs no more.
@@ -66,6 +68,8 @@ def download_wheels(program: str) -> Path:
     shutil.rmtree(wheels, ignore_errors=True)
     wheels.mkdir(parents=True)
     for python in PYTHONS:
+        wanted_here = wheels / f"requirements-{python}.txt"
+        wanted_here.write_text("\n".join(pins_for(python, requirements.read_text())))
         pip(
             "download",
             "--require-hashes",
@@ -73,10 +77,21 @@ def download_wheels(program: str) -> Path:
             "--only-binary=:all:",
             f"--python-version={python}",
             f"--dest={wheels}",
-            f"--requirement={requirements}",
+            f"--requirement={wanted_here}",
         )
     stamp.write_text(wanted)
     return wheels
+
+
+def pins_for(python: str, requirements: str) -> list[str]:
+    """The pins that a Python needs: pip judges by the one that it runs under, whichever it downloads for."""
+    found = []
+    for pin in requirements.replace("\\\n", " ").splitlines():
+        _, semicolon, rest = pin.partition(";")
+        marker = rest.partition("--hash")[0].strip()
+        if not semicolon or Marker(marker).evaluate({"python_version": python, "python_full_version": f"{python}.0"}):
+            found.append(pin)
+    return found
 
 
 def build_own_wheel() -> Path:
