@@ -25,6 +25,7 @@ PROGRAM: Final = "vpn-relay"
 ENVIRONMENT: Final = "VPN_RELAY"
 DEFAULT_LISTEN: Final = ":8080"  # the number that vpn-server has
 KEY_VARIABLE: Final = f"{ENVIRONMENT}_KEY"
+_EVERYWHERE: Final = ("", "::", "0.0.0.0")
 _KEY_FLAGS: Final = ("-key", "--key")
 _KEY_FILE_LIMIT: Final = 4096  # bytes
 _READABLE: Final = "%(asctime)s %(levelname)s %(message)s"
@@ -70,7 +71,8 @@ def _flag(name: str, **settings: Any) -> Callable[[F], F]:
     "address",
     metavar="HOST",
     multiple=True,
-    help="where others reach this relay, once for IPv4 and once for IPv6. Default the addresses of this machine",
+    help="where others reach this relay, once for IPv4 and once for IPv6. Default the address that it listens on, or "
+    "those of this machine",
 )
 @_flag(
     "config",
@@ -98,7 +100,8 @@ def cli(config: Path | None, listen: str, address: tuple[str, ...], log_level: s
 
     place = ListenAddress.parse(listen)
     folder = RelayFolder.at((config or Path(DEFAULT_FOLDER)).expanduser().absolute())
-    addresses = Addresses.parse(address)
+    # Who listens on one address only is reached there.
+    addresses = Addresses.parse(address or ([] if place.host in _EVERYWHERE else [place.host]))
     folder.make()
     with Lock(folder.lock_path, f"a relay with the identity of {folder.path} runs already", "stop it first"):
         state = settle(
