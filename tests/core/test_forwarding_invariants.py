@@ -156,6 +156,12 @@ class Relay(RuleBasedStateMachine):
             assert self.peer_at(destination) in self.registered
 
     @rule()
+    def release(self) -> None:
+        for destination, datagram in self.forwarder.released(at(self.now)):
+            assert datagram[:1] == b"\1"
+            assert self.peer_at(destination) in self.registered
+
+    @rule()
     def restart(self) -> None:
         saved = self.forwarder.saved(at(self.now))
         self.forwarder = Forwarder(self.permits, ForwardingLimits(max_routes=MAX_ROUTES))

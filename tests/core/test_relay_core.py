@@ -173,3 +173,40 @@ def test_packets_that_go_the_same_way_are_routed_once() -> None:
     relay.core.forwarder.locate(two.key, None)
     assert find(one.source, head, 3, 300, 2.0) is None
     assert relay.core.forwarder.totals() == (3, 300)
+
+
+def test_who_calls_before_the_relay_knows_it_is_not_left_waiting() -> None:
+    relay, _, two = make()
+    three = MemoryPeer(3)
+    relay.core.roster([three.key], [], whole=False)
+    assert relay.core.released(at(1)) == []
+    assert relay.receive(three.source, initiation(two.key, 5), at(1)) == []
+    relay.join(three, at(1.5))
+    assert relay.core.released(at(1.5)) == []
+    assert relay.core.forwarder.search(10_000, 1.5) == [(two.source, initiation(two.key, 5))]
+
+
+def test_who_is_called_before_it_has_come_hears_of_it() -> None:
+    relay, one, two = make()
+    three = MemoryPeer(3)
+    relay.core.roster([three.key], [], whole=False)
+    for caller, index in ((one, 5), (two, 6)):
+        assert relay.receive(caller.source, initiation(three.key, index), at(1)) == []
+        assert relay.core.forwarder.search(10_000, 1.0) == []
+    relay.core.roster([], [two.key], whole=False)
+    relay.join(three, at(2))
+    assert relay.core.released(at(2)) == [(three.source, initiation(three.key, 5))]
+    assert relay.receive(three.source, response(7, 5), at(2)) == [(one.source, 0, 92, 92)]
+
+
+def test_what_is_too_early_by_far_is_forgotten() -> None:
+    relay, one, _ = make()
+    three = MemoryPeer(3)
+    relay.core.roster([three.key], [], whole=False)
+    assert relay.receive(one.source, initiation(three.key, 5), at(1)) == []
+    relay.core.forwarder.search(10_000, 1.0)
+    relay.join(three, at(5))
+    relay.core.forwarder.locate(three.key, None)
+    assert relay.core.released(at(5)) == []
+    relay.core.forwarder.locate(three.key, three.source)
+    assert relay.core.released(at(5)) == []

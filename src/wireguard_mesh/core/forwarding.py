@@ -63,6 +63,7 @@ class Forwarder:
         self._everybody: list[ForwardedPeer] = []
         self._routes = RouteTable(limits.max_routes)
         self._handshakes = Handshakes(permits, self._everybody, self._routes)
+        self._arrived: list[ForwardedPeer] = []
         self.dropped: Counter[Drop] = Counter()
         """Packets that were not forwarded, by reason."""
 
@@ -99,6 +100,7 @@ class Forwarder:
                 before.source = None
             peer.source = source
             self._at[source] = peer
+            self._arrived.append(peer)
 
     def is_at(self, source: Source) -> bool:
         """Whether some peer is there now."""
@@ -180,9 +182,26 @@ class Forwarder:
         found = [(self._counted(result), datagram) for result, datagram in self._handshakes.search(keys, now)]
         return [(destination, datagram) for destination, datagram in found if destination is not None]
 
+    def released(self, now: Instant) -> list[tuple[Source, bytes]]:
+        """Initiations that came too early and may go now, and where; to be asked when somebody was located."""
+        arrived, self._arrived = self._arrived, []
+        ready: list[tuple[Source | None, bytes]] = []
+        for peer in arrived:
+            if peer.source is None:
+                continue
+            for source, datagram in self._handshakes.early.release(peer.source, now.monotonic):
+                ready.append((self.forward_one(source, datagram, now), datagram))
+            for source, datagram in self._handshakes.early.release(peer, now.monotonic):
+                sender = self._at.get(source)
+                if sender is not None:
+                    result = self._handshakes.introduce(sender, peer, datagram, now.monotonic)
+                    ready.append((self._counted(result), datagram))
+        return [(destination, datagram) for destination, datagram in ready if destination is not None]
+
     def expire(self, now: float) -> None:
         """Forget what has ended. To be called each second or so."""
         self._routes.expire(now)
+        self._handshakes.early.expire(now)
 
     @property
     def routes(self) -> int:
@@ -230,9 +249,12 @@ class Forwarder:
 
     def _destination(self, source: Source, datagram: bytes, now: Instant) -> Source | Drop | None:
         peer = self._at.get(source)
+        kind = message_type(datagram)
         if peer is None:
+            if kind is MessageType.INITIATION:
+                self._handshakes.early.hold(source, source, datagram, now.monotonic)
             return Drop.STRANGER
-        if message_type(datagram) is not MessageType.TRANSPORT:
+        if kind is not MessageType.TRANSPORT:
             return self._handshakes.receive(peer, datagram, now)
         size = len(datagram)
         runs, rest = self._send(peer, _HEAD.unpack_from(datagram)[0], 0, size, size, now.monotonic)

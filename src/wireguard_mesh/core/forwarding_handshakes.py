@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from wireguard_mesh.core.forwarding_early import Early
 from wireguard_mesh.core.forwarding_peers import Drop, ForwardedPeer
 from wireguard_mesh.core.forwarding_routes import RouteTable, head_of
 from wireguard_mesh.core.forwarding_search import FIRST_TRIED, Search, Wanted
@@ -37,6 +38,8 @@ class Handshakes:
         self._everybody = everybody
         self._routes = routes
         self._search = Search(everybody)
+        self.early = Early()
+        """What waits for somebody to be there."""
 
     @property
     def is_searching(self) -> bool:
@@ -63,12 +66,25 @@ class Handshakes:
                 found.sender.initiations.charge(MISS_COST)
                 results.append((Drop.NOBODY, found.datagram))
             else:
-                results.append((self._introduce(found.sender, found.recipient, found.datagram, now), found.datagram))
+                results.append((self.introduce(found.sender, found.recipient, found.datagram, now), found.datagram))
         return results
 
     def forget(self, peer: ForwardedPeer) -> None:
         """A peer is gone: what it sent is searched for no more."""
         self._search.forget(peer)
+
+    def introduce(self, sender: ForwardedPeer, recipient: ForwardedPeer, datagram: bytes, now: float) -> Source | Drop:
+        """Where an initiation goes whose recipient is known; if that is nowhere yet, the initiation waits for it."""
+        if sender is recipient or not self._permits(sender.key, recipient.key):
+            return Drop.FORBIDDEN
+        if sender.source is None:
+            return Drop.NOT_HERE
+        if recipient.source is None:
+            self.early.hold(recipient, sender.source, datagram, now)
+            return Drop.NOT_HERE
+        if not self._routes.expect(recipient, sender_index(datagram), sender, now):
+            return Drop.COLLISION
+        return recipient.source
 
     def _initiation(self, peer: ForwardedPeer, datagram: bytes, now: float) -> Source | Drop | None:
         if not peer.initiations.take(1, now):
@@ -76,17 +92,8 @@ class Handshakes:
         wanted = Wanted(peer, datagram, now)
         recipient = wanted.among([], FIRST_TRIED)
         if recipient is not None:
-            return self._introduce(peer, recipient, datagram, now)
+            return self.introduce(peer, recipient, datagram, now)
         return None if self._search.add(peer, wanted) else Drop.BUSY
-
-    def _introduce(self, sender: ForwardedPeer, recipient: ForwardedPeer, datagram: bytes, now: float) -> Source | Drop:
-        if sender is recipient or not self._permits(sender.key, recipient.key):
-            return Drop.FORBIDDEN
-        if sender.source is None or recipient.source is None:
-            return Drop.NOT_HERE
-        if not self._routes.expect(recipient, sender_index(datagram), sender, now):
-            return Drop.COLLISION
-        return recipient.source
 
     def _response(self, peer: ForwardedPeer, datagram: bytes, now: Instant) -> Source | Drop:
         index = response_receiver_index(datagram)

@@ -12,7 +12,8 @@ from typing import Final
 from wireguard_mesh.core.forwarding import NO_LIMITS, Buffer, Forwarder, ForwardingLimits, Run, spans
 from wireguard_mesh.core.forwarding_routes import SavedRoute
 from wireguard_mesh.core.instant import Instant
-from wireguard_mesh.core.rendezvous import Observation, Random, Rendezvous, SavedSession
+from wireguard_mesh.core.rendezvous import Observation, Rendezvous, SavedSession
+from wireguard_mesh.core.rendezvous_gate import Random
 from wireguard_mesh.core.sources import Source, WebSource
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.protocol.wireguard import KEEPALIVE_SIZE, MessageType, message_type
@@ -21,6 +22,9 @@ FORWARDING: Final = 0  # the vantage point that forwards
 
 Answer = tuple[Source, bytes]
 """To whom, and what; from the vantage point that was asked."""
+
+Released = tuple[Source, bytes]
+"""Where to, and an initiation that had to wait."""
 
 
 class RelayCore:
@@ -89,6 +93,10 @@ class RelayCore:
         """What is to be answered since this was asked last."""
         answers, self._answers = self._answers, []
         return answers
+
+    def released(self, now: Instant) -> list[Released]:
+        """Initiations that can go now, since somebody was located who was missing before."""
+        return self.forwarder.released(now)
 
     def observations(self) -> list[Observation]:
         """Who was seen elsewhere since this was asked last."""

@@ -2,7 +2,8 @@
 
 The server has verified who opened it. What goes there waits in a queue that is bounded in bytes, the oldest making room
 for the newest, as on any link that is slower than what is sent to it; what waits leaves together, in one message a turn
-of the event loop.
+of the event loop. What comes is taken in small portions, so that whoever sends many tiny frames or datagrams at once
+does not hold up the packets of others.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ log = logging.getLogger(__name__)
 MAX_QUEUE: Final = 256 * 1024  # bytes that wait for a slow reader: 0.1 s of 20 Mbit/s
 MESSAGE_BYTES: Final = 64 * 1024  # that are put into one message
 WRITE_BUFFER: Final = 64 * 1024  # bytes in the event loop, besides those of the kernel
+MAX_UNREAD: Final = 4 * WRITE_BUFFER  # so much is there only for one who asks for pongs and does not read them
+PORTION: Final = 4096  # bytes of WebSocket frames that are looked at together
+PORTIONS_A_TURN: Final = 64
+THINGS_A_TURN: Final = 256  # frames and datagrams, 2 ms; then it is the turn of others on the event loop
 PING_SECONDS: Final = 20.0  # below what proxies and NATs allow for silence
 SILENCE_SECONDS: Final = 60.0  # without a word from the other end, which answers pings
 _LENGTH_SIZE: Final = 2
@@ -48,7 +53,10 @@ class Carrier(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
-        self._fragments: list[bytes] = []
+        self._unread = memoryview(b"")
+        self._message = bytearray()  # as much as came of it
+        self._came: deque[bytes] = deque()
+        self._is_working = False
         self._is_paused = False
         self._is_due = False
         self._heard = self._pinged = self._loop.time()
@@ -65,11 +73,10 @@ class Carrier(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of the other end."""
         self._heard = self._loop.time()
-        self._websocket.receive_data(data)
-        for event in self._websocket.events_received():
-            assert isinstance(event, Frame)  # there is no handshake any more
-            self._take(event)
-        self._flush_protocol()
+        # More than one portion is here only before reading is paused, which takes effect after this call.
+        self._unread = memoryview(bytes(self._unread) + data) if self._unread else memoryview(data)
+        if not self._is_working:
+            self._work()
 
     def eof_received(self) -> None:
         """The other end says no more."""
@@ -80,6 +87,8 @@ class Carrier(asyncio.Protocol):
         """It is gone."""
         self._transport = None
         self._waiting.clear()
+        self._came.clear()
+        self._unread = memoryview(b"")
         self._ended(self.source)
 
     def pause_writing(self) -> None:
@@ -126,23 +135,50 @@ class Carrier(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def _work(self) -> None:
+        """Take as much of what came as is fair to others, and the rest in the next turn of the event loop."""
+        left, portions = THINGS_A_TURN, PORTIONS_A_TURN
+        while left > 0 and (self._came or (self._unread and portions > 0)):
+            if self._came:
+                self._arrived(self.source, self._came.popleft())
+                left -= 1
+            else:
+                left -= self._read_portion()
+                portions -= 1
+        if self._transport is None:
+            return
+        is_more = bool(self._came or self._unread)
+        if is_more:
+            self._loop.call_soon(self._work)
+        if is_more is not self._is_working and not self._transport.is_closing():
+            (self._transport.pause_reading if is_more else self._transport.resume_reading)()
+        self._is_working = is_more
+
+    def _read_portion(self) -> int:
+        """Returns how many frames it had."""
+        portion, self._unread = self._unread[:PORTION], self._unread[PORTION:]
+        self._websocket.receive_data(bytes(portion))
+        events = self._websocket.events_received()
+        for event in events:
+            assert isinstance(event, Frame)  # there is no handshake any more
+            self._take(event)
+        self._flush_protocol()
+        return len(events)
+
     def _take(self, frame: Frame) -> None:
         if frame.opcode in _CONTROL:
             return  # answered already
         if frame.opcode is Opcode.TEXT:
             self._refuse(CloseCode.UNSUPPORTED_DATA)
             return
-        self._fragments.append(bytes(frame.data))  # whatever is in between may have cut a message
+        self._message += frame.data  # whatever is in between may have cut a message
         if not frame.fin:
             return
-        message, self._fragments = b"".join(self._fragments), []
+        message, self._message = bytes(self._message), bytearray()
         try:
-            datagrams = carrying.unpack(message)
+            self._came.extend(carrying.unpack(message))
         except InvalidValue:
             self._refuse(CloseCode.INVALID_DATA)
-            return
-        for datagram in datagrams:
-            self._arrived(self.source, datagram)
 
     def _refuse(self, code: CloseCode) -> None:
         if self._websocket.state is State.OPEN:
@@ -177,7 +213,11 @@ class Carrier(asyncio.Protocol):
                 self._transport.write(data)
             elif self._transport.can_write_eof():
                 self._transport.write_eof()
-        if self._transport is not None and self._websocket.close_expected():
+        if self._transport is None:
+            return
+        if self._transport.get_write_buffer_size() > MAX_UNREAD:
+            self._transport.abort()
+        elif self._websocket.close_expected():
             self._transport.close()
 
 

@@ -16,6 +16,7 @@ from wireguard_mesh.core.relay_core import FORWARDING, RelayCore
 from wireguard_mesh.core.rendezvous import Observation, Rendezvous
 from wireguard_mesh.core.sources import Source, UdpSource, WebSource
 from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.protocol.wireguard import INITIATION_SIZE
 from wireguard_mesh.relay import clock
 from wireguard_mesh.relay.carriers import Carriers
 from wireguard_mesh.relay.control import TOP_PAIRS, Roster, Setup, Stats
@@ -50,6 +51,7 @@ class Node:
         self._began = self._now.monotonic
         self._is_searching = False
         self._has_failed = False
+        self._has_handled = False
         self._ticker: asyncio.TimerHandle | None = None
         self._received_packets = 0
         self._received_bytes = 0
@@ -74,7 +76,6 @@ class Node:
             self._ticker.cancel()
         self._carriers.close()
         if self._journal is not None:
-            self._save()
             self._journal.close()
 
     def roster(self, roster: Roster) -> None:
@@ -136,20 +137,24 @@ class Node:
                 self._received_bytes += size
             return destination
 
+        self._has_handled = False
         for _ in range(BATCHES_A_TURN):
             if not port.receive(handle, route):
                 break
-        self._after_work()
+        if self._has_handled:
+            self._after_work()
 
     def _handle(
         self, vantage: int, port: Port | None, source: Source, buffer: Buffer, start: int, end: int, size: int
     ) -> None:
+        self._has_handled = True
         self._received_packets += -((start - end) // size)
         self._received_bytes += end - start
         try:
-            for destination, first, last, each in self._core.receive(
-                vantage, source, buffer, start, end, size, self._now
-            ):
+            runs = self._core.receive(vantage, source, buffer, start, end, size, self._now)
+            if size <= INITIATION_SIZE:
+                self._save()  # before the handshake goes on: who hears of it may rely on it
+            for destination, first, last, each in runs:
                 self._send(destination, buffer, first, last, each)
             for answered, answer in self._core.answers():
                 if isinstance(answered, WebSource):
@@ -182,8 +187,8 @@ class Node:
             self._after_work()
 
     def _after_work(self) -> None:
-        if self._journal is not None:
-            self._save()
+        for destination, datagram in self._core.released(self._now):
+            self._send(destination, datagram, 0, len(datagram), len(datagram))
         if self._core.forwarder.is_searching and not self._is_searching:
             self._is_searching = True
             self._loop.call_soon(self._search)
@@ -200,6 +205,7 @@ class Node:
         self._ticker = self._loop.call_later(TICK_SECONDS, self._tick)
         self._core.expire(now)
         self._carriers.tick()
+        self._save()
         if self._journal is not None:
             self._journal.turn(now.monotonic)
             if self._journal.is_too_long:

@@ -32,6 +32,7 @@ RESTART: Final = Backoff(first=0.05, longest=5.0)
 STEADY_SECONDS: Final = 30.0  # a child that lived so long died of something new
 LOOK_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 5.0
+DYING_SECONDS: Final = 0.5  # from the end of its socket to its own
 SILENCE_SECONDS: Final = 30.0  # it sends `Stats` each few seconds, so one that is silent hangs
 MAX_WAITING: Final = 256  # connections on their way to the child
 
@@ -240,7 +241,11 @@ class RelaySupervisor:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+    # One that is dying is left to it: to kill it is to look at it, and that takes away what asyncio waits for.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DYING_SECONDS):
+            await process.wait()
+            return
+    with suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
