@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wireguard_mesh.model.errors import InvalidValue
-from wireguard_mesh.protocol.carrying import MAX_DATAGRAM, pack, unpack
+from wireguard_mesh.protocol.carrying import MAX_DATAGRAM, MAX_DATAGRAMS, pack, unpack
 
 
 @given(st.lists(st.binary(max_size=200)))
@@ -29,3 +29,9 @@ def test_any_bytes_are_datagrams_or_refused(message: bytes) -> None:
     except InvalidValue:
         return
     assert pack(datagrams) == message
+
+
+def test_a_message_of_nothing_but_lengths_is_none() -> None:
+    assert len(unpack(bytes(2 * MAX_DATAGRAMS))) == MAX_DATAGRAMS
+    with pytest.raises(InvalidValue, match="too many"):
+        unpack(bytes(2 * MAX_DATAGRAMS + 2))

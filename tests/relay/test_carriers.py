@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tracemalloc
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -133,6 +134,67 @@ async def test_a_message_may_come_in_fragments() -> None:
     assert [datagram for _, datagram in relay.came] == [b"x" * 100, b"y"]
     client.writer.close()
     await until(lambda: relay.ended)
+
+
+async def test_many_tiny_things_are_taken_in_turns() -> None:
+    relay = Relay()
+    client = await relay.client()
+    source, total = WebSource(1, KEY), 3 * carriers.THINGS_A_TURN + 10
+    at_once: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def look(before: int) -> None:
+        at_once.append(len(relay.came) - before)
+        loop.call_soon(look, len(relay.came))
+
+    look(0)
+    await client.send(*[b""] * total)
+    await client.send(b"last")
+    await until(lambda: len(relay.came) == total + 1)
+    assert relay.came == [(source, b"")] * total + [(source, b"last")]
+    assert max(at_once) == carriers.THINGS_A_TURN
+    ping = Frame(Opcode.PING, b"").serialize(mask=True)
+    client.writer.write(ping * 50_000)
+    await client.send(b"still here")
+    await until(lambda: relay.came[-1][1] == b"still here")
+    client.writer.close()
+    await until(lambda: relay.ended)
+
+
+async def test_fragments_without_end_are_no_burden() -> None:
+    relay = Relay()
+    client = await relay.client()
+    client.protocol.send_binary(b"", fin=False)
+    await client.flush()
+    fragment = Frame(Opcode.CONT, b"", fin=False).serialize(mask=True)
+    tracemalloc.start()
+    try:
+        for _ in range(10):
+            client.writer.write(fragment * 10_000)
+            await client.writer.drain()
+        client.protocol.send_continuation(carrying.pack([b"x"]), fin=True)
+        await client.flush()
+        await until(lambda: relay.came)
+        assert tracemalloc.get_traced_memory()[0] < 400_000, "four bytes of each"
+    finally:
+        tracemalloc.stop()
+    client.writer.close()
+    await until(lambda: relay.ended)
+
+
+async def test_who_asks_for_pongs_and_reads_none_is_shut() -> None:
+    relay = Relay()
+    client = await relay.client()
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # as asyncio's transports can
+    ping = Frame(Opcode.PING, bytes(125)).serialize(mask=True)
+    with suppress(ConnectionError):
+        async with asyncio.timeout(PATIENCE):
+            while not relay.ended:
+                client.writer.write(ping * 100)
+                await client.writer.drain()
+                await asyncio.sleep(0)
+    assert relay.ended
+    client.writer.transport.abort()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ TARGET: Final = "/v1/relay"
 
 MAX_DATAGRAM: Final = 65_535 - 8  # bytes; RFC 768: a length of 16 bits, header included
 MAX_MESSAGE: Final = 256 * 1024  # bytes; neither end sends more at once
+MAX_DATAGRAMS: Final = MAX_MESSAGE // 32  # of one message; WireGuard's shortest has 32 bytes
 _LENGTH: Final = Struct("!H")
 
 
@@ -33,6 +34,8 @@ def unpack(message: bytes) -> list[bytes]:
     datagrams: list[bytes] = []
     position, end = 0, len(message)
     while position < end:
+        if len(datagrams) == MAX_DATAGRAMS:
+            raise InvalidValue("a message of a carrier holds too many datagrams")
         begin = position + _LENGTH.size
         if begin > end:
             raise InvalidValue("a message of a carrier ends within a length")
