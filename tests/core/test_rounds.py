@@ -43,15 +43,27 @@ def test_the_candidates_on_a_common_link_are_known() -> None:
     assert rounds.targets(is_near_only=True, is_at_stake=False) == (NEAR.endpoint,)
 
 
-def test_an_end_that_sends_tries_itself_now_and_then_or_always_behind_a_hard_nat() -> None:
+def test_an_end_that_sends_tries_itself_now_and_then() -> None:
+    assert tries(FAR, here=NatClass.EASY, there=NatClass.EASY) == [SENDER_TRIES - 1, 2 * SENDER_TRIES - 1]
+
+
+def tries(*candidates: Candidate, here: NatClass, there: NatClass) -> list[int]:
+    """In which of the first rounds an end that sends a flow tries itself."""
     rounds = Rounds(is_elected=False)
-    tries = []
-    for second in range(8):
-        tries.append(rounds.sender_tries())
-        rounds.begin(at(second))
-    assert [number for number, one in enumerate(tries) if one] == [SENDER_TRIES - 1, 2 * SENDER_TRIES - 1]
-    rounds.nats = (NatClass.HARD, NatClass.EASY)
-    assert rounds.sender_tries()
+    rounds.candidates, rounds.nats = candidates, (here, there)
+    found = []
+    for number in range(8):
+        if rounds.sender_tries():
+            found.append(number)
+        rounds.begin(at(number))
+    return found
+
+
+def test_what_stands_before_the_ends_decides_whether_a_flow_is_risked() -> None:
+    assert tries(FAR, here=NatClass.HARD, there=NatClass.EASY) == [0, 1, 3, 7]
+    assert tries(FAR, here=NatClass.EASY, there=NatClass.HARD) == []
+    assert tries(FAR, here=NatClass.HARD, there=NatClass.HARD) == []
+    assert tries(FAR, NEAR, here=NatClass.HARD, there=NatClass.HARD) == [0, 1, 3, 7]
 
 
 @given(st.integers(0, 200), st.booleans(), st.booleans())

@@ -96,3 +96,13 @@ def test_one_look_at_a_device_tells_a_young_handshake_from_an_old_one() -> None:
     assert not is_fresh(device, public_key(1), EPOCH + 10 + REJECT_AFTER_TIME)
     assert not is_fresh(device, public_key(2), EPOCH + 10)
     assert not is_fresh(None, public_key(1), EPOCH + 10)
+
+
+def test_a_flow_is_known_from_the_first_look_at_a_new_session_on() -> None:
+    tunnel = Tunnel()
+    tunnel.observe(seen(0, 0, 296), at(1))
+    tunnel.observe(seen(1.01, 92, 150_000), at(1.02))
+    assert tunnel.sends_much
+    adopted = Tunnel()
+    adopted.observe(seen(1, 10**6, 10**6), at(100))
+    assert not adopted.is_busy

@@ -19,6 +19,7 @@ LONGEST_PAUSE: Final = 300.0
 HOPELESS_PAUSE: Final = 60.0  # between two hard NATs, after HOPELESS_ROUNDS
 HOPELESS_ROUNDS: Final = 3
 SENDER_TRIES: Final = 4  # each fourth round an end that sends a flow tries itself
+HARD_TRIES: Final = 2  # and in so many first ones behind a hard NAT
 DOUBTFUL_TRIES: Final = 4  # each fourth round doubtful candidates are tried too
 _DOUBLINGS: Final = 16  # beyond LONGEST_PAUSE anyhow, and no power that overflows
 _NEVER: Final = float("-inf")
@@ -71,11 +72,20 @@ class Rounds:
         """Whether both ends are behind hard NATs, and nothing leads past them."""
         if self.nats != (NatClass.HARD, NatClass.HARD):
             return False
-        return all(one.kind is CandidateKind.REFLEXIVE or is_unlikely(one) for one in self.candidates)
+        return not self._has_fixed()
 
     def sender_tries(self) -> bool:
-        """Whether an end that sends a flow tries itself in the round that is due."""
-        return self.nats[0] is NatClass.HARD or self._count % SENDER_TRIES == SENDER_TRIES - 1
+        """Whether an end that sends a flow tries itself in the round that is due: behind a hard NAT at first, when its
+        packet is the only one that can find the way, and now and then in any case. Before a peer behind a hard NAT it
+        is never found where relays hear it."""
+        here, there = self.nats
+        if there is NatClass.HARD and not self._has_fixed():
+            return False
+        return self._count % SENDER_TRIES == SENDER_TRIES - 1 or (here is NatClass.HARD and self._count < HARD_TRIES)
+
+    def _has_fixed(self) -> bool:
+        """Whether there is a candidate that does not depend on the peer's NAT."""
+        return any(one.kind is not CandidateKind.REFLEXIVE and not is_unlikely(one) for one in self.candidates)
 
     def near(self) -> tuple[Endpoint, ...]:
         """The candidates on a link that both ends are on."""

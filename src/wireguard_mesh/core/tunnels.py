@@ -60,22 +60,22 @@ class Tunnel:
             self.unanswered_at = _FOREVER
         elif seen.sent_bytes - self._sent_before > UNANSWERED_BYTES:
             self.unanswered_at = min(self.unanswered_at, now.monotonic)
+        is_first = self._handshake == 0.0 and seen.latest_handshake > 0.0
         if is_shaken:
-            is_first = self._handshake == 0.0
             age = max(0.0, now.wall - seen.latest_handshake) if is_first else 0.0
             self._handshake = seen.latest_handshake
             self._handshake_at = now.monotonic - age if self._handshake else _NEVER
         if is_heard:
             self._heard_at = now.monotonic
         self._received = seen.received_bytes
-        self._measure(seen, now)
+        self._measure(seen, now, is_new=is_first)
         return is_heard
 
-    def _measure(self, seen: ObservedPeer, now: Instant) -> None:
+    def _measure(self, seen: ObservedPeer, now: Instant, *, is_new: bool) -> None:
         since, sent, received = self._sample
         elapsed = now.monotonic - since
-        if since == _NEVER and seen.latest_handshake:
-            # All that was counted since the session began, if that is not long ago.
+        if is_new:
+            # The session is younger than the last look: what was counted belongs to its own time.
             elapsed = max(RATE_WINDOW, now.wall - seen.latest_handshake)
         if elapsed < RATE_WINDOW:
             return
