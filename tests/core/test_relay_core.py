@@ -140,13 +140,13 @@ def test_a_websocket_is_one_more_source() -> None:
 
 def test_a_websocket_is_for_the_one_who_opened_it() -> None:
     relay, one, two = make()
-    two.source = WebSource(1, one.key)
-    relay.receive(two.source, two.initiation(at(30)), at(30))
-    for _, answer in relay.core.answers():
-        two.finish(answer)
-        relay.receive(two.source, two.keepalive(), at(30))
+    relay.shake(one, two, 0xA, 0xB, at(1))
+    where, two.source = two.source, WebSource(1, one.key)
+    assert relay.receive(two.source, two.keepalive(), at(30)) == []
+    assert relay.receive(two.source, two.initiation(at(30)), at(30)) == []
+    assert relay.core.answers() == []
     assert not relay.core.is_at(two.source)
-    assert two.source not in [seen.source for seen in relay.core.observations()]
+    assert relay.receive(one.source, transport(0xB), at(31)) == [(where, 0, 128, 128)]
 
 
 def test_another_process_goes_on_where_this_one_was() -> None:

@@ -151,26 +151,6 @@ def test_a_piece_of_a_fast_sender_leaves_whole(relay: Relay, count: int) -> None
     assert b"".join(relay.two.recv(70000) for _ in range(count + 1)) == piece
 
 
-def test_an_answer_leaves_from_the_address_that_was_asked(relay: Relay) -> None:
-    if isinstance(relay.port, PlainPort):
-        pytest.skip("one packet a call, from wherever the system chooses")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.settimeout(5)
-        asked = ("127.0.0.77", relay.one.getpeername()[1])
-        source = relay.seen(sock)
-        relay.way[source] = source
-        sock.sendto(b"hello", asked)
-        relay.receive()
-        assert sock.recvfrom(100) == (b"hello", asked)
-        relay.peers.add(source)
-        sock.sendto(transport(1, 32), asked)
-        relay.receive()
-        assert sock.recvfrom(100) == (transport(1, 32), asked)
-        relay.port.send(source, b"later", 0, 5, 5)
-        assert sock.recvfrom(100) == (b"later", asked)
-
-
 def test_what_cannot_go_is_counted_and_the_rest_goes_on(relay: Relay, caplog: pytest.LogCaptureFixture) -> None:
     nowhere: UdpSource = ("::ffff:255.255.255.255", 9, 0, 0)
     relay.way[relay.source_one] = nowhere

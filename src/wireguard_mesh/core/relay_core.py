@@ -142,8 +142,6 @@ class RelayCore:
 
     def _follow(self) -> None:
         for seen in self.rendezvous.observations():
-            if isinstance(seen.source, WebSource) and seen.source.public_key != seen.public_key:
-                continue  # a connection is for the one who opened it
             self._observations[seen.public_key, seen.vantage] = seen
             if seen.vantage == FORWARDING:
                 self.forwarder.locate(seen.public_key, seen.source)

@@ -191,6 +191,8 @@ class Rendezvous:
         point = self._table.point(received.static, vantage)
         if point is None:
             raise HandshakeRefused("the key is not registered")
+        if not _may_be_at(source, point.key):
+            raise HandshakeRefused("a WebSocket is for the one who opened it")
         timestamp = received.open_payload(self._static_secret(point), initiation.encrypted_timestamp)
         if timestamp <= point.timestamp or now.monotonic - point.answered_at < HANDSHAKE_GAP:
             raise HandshakeRefused("the initiation was seen before, or comes too soon after the last")
@@ -228,6 +230,8 @@ class Rendezvous:
         session = self._table.session(index)
         if session is None or session.point.vantage != vantage or not _may_use(session, counter, now):
             return None
+        if not _may_be_at(source, session.point.key):
+            return None
         try:
             noise.decrypt(session.receiving_key, counter, datagram[TRANSPORT_HEADER_SIZE:])
         except HandshakeRefused:
@@ -261,6 +265,11 @@ class Rendezvous:
         point.pinged = ping.microseconds
         self.counts.pongs += 1
         return Pong(ping.microseconds, endpoint_of(source)).build(keys)
+
+
+def _may_be_at(source: Source, key: PublicKey) -> bool:
+    """Whoever copies a peer's packets into a WebSocket of its own does not become that peer."""
+    return not isinstance(source, WebSource) or source.public_key == key
 
 
 def _may_use(session: Session, counter: int, now: float) -> bool:

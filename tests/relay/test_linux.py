@@ -1,0 +1,78 @@
+"""What only the fast path of Linux does; all else is in test_port.py."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from tests.relay.test_sockets import opened
+from wireguard_mesh.core.forwarding import Buffer
+from wireguard_mesh.core.sources import Source, UdpSource
+from wireguard_mesh.protocol.wireguard import Transport
+from wireguard_mesh.relay.linux import LinuxPort
+from wireguard_mesh.relay.linux_layout import BATCH
+from wireguard_mesh.relay.port import has_fast_path
+from wireguard_mesh.relay.sockets import close
+
+pytestmark = pytest.mark.skipif(not has_fast_path(), reason="this machine has no fast path")
+KEEPALIVE = Transport(1, 0, bytes(16)).build()
+
+
+def nowhere(_source: Source, _head: int, _packets: int, _size: int) -> UdpSource | None:
+    """No route."""
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0"])
+def test_an_answer_leaves_from_the_address_that_was_asked(host: str) -> None:
+    sockets = opened(host)
+    peers: set[Source] = set()
+    port = LinuxPort(sockets[0][0], peers.__contains__)
+    asked = ("127.0.0.77", sockets[0][0].getsockname()[1])
+    came: list[Source] = []
+
+    def answer(source: Source, buffer: Buffer, start: int, end: int, size: int) -> None:
+        came.append(source)
+        assert not isinstance(source, str)
+        port.send(source, buffer, start, end, size)
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(5)
+        sock.sendto(b"hello", asked)
+        port.receive(answer, nowhere)
+        assert sock.recvfrom(100) == (b"hello", asked), "a stranger's"
+        peers.add(came[0])
+        sock.sendto(KEEPALIVE, asked)
+        port.receive(answer, nowhere)
+        assert sock.recvfrom(100) == (KEEPALIVE, asked)
+        port.send(came[0], b"later", 0, 5, 5)
+        assert sock.recvfrom(100) == (b"later", asked), "also when nothing has just come"
+        other = ("127.0.0.88", asked[1])
+        sock.sendto(KEEPALIVE, other)
+        port.receive(answer, nowhere)
+        assert sock.recvfrom(100) == (KEEPALIVE, other), "it asks at another one now"
+    close(sockets)
+
+
+def test_there_is_more_when_a_batch_was_full() -> None:
+    sockets = opened("127.0.0.1")
+    port = LinuxPort(sockets[0][0], lambda _: False)
+    sizes: list[int] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for size in range(1, BATCH + 3):
+            sock.sendto(bytes(size), sockets[0][0].getsockname())
+        assert port.receive(lambda _s, _b, start, end, _e: sizes.append(end - start), nowhere)
+        assert len(sizes) == BATCH
+        assert not port.receive(lambda _s, _b, start, end, _e: sizes.append(end - start), nowhere)
+    assert sizes == list(range(1, BATCH + 3))
+    close(sockets)
+
+
+def test_a_socket_that_is_broken_is_no_end(caplog: pytest.LogCaptureFixture) -> None:
+    sockets = opened("127.0.0.1")
+    port = LinuxPort(sockets[0][0], lambda _: False)
+    close(sockets)
+    assert not port.receive(lambda *_: None, nowhere)
+    assert not port.receive(lambda *_: None, nowhere)
+    assert len(caplog.records) == 1
