@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from typing import Final
 
+import msgspec
+
 from bench.datagrams import Address
 from bench.relay_load import LOAD_CPU, NICE, PING_LIMIT, Pair, on_core, prepare
 from bench.relay_process import RelayProcess, Vantage
@@ -24,6 +26,7 @@ SOURCES: Final = 10_000
 READY: Final = 2_000  # datagrams that are made before, and sent again and again from other sources
 STRANGERS: Final = 200  # keys that nobody registered
 PACKET: Final = 200  # bytes that the pair exchanges
+RECOVERY_LIMIT: Final = 60.0  # seconds
 FIRST_SOURCE: Final = IPv4Address("10.8.40.0")
 _AT_ONCE: Final = 50
 _UDP_HEADER: Final = struct.Struct("!HHHH")
@@ -40,6 +43,16 @@ _RULES: Final = """table inet answers {
 
 Shot = tuple[Address, bytes]
 """A source, and what it sends to the first or second vantage point."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What fire did: datagrams `sent`, round `trips` of the pair in seconds, how many of its packets were `lost`, and
+    `recovery`: seconds after the end until both peers have new sessions and a new tunnel."""
+
+    sent: int
+    trips: list[float]
+    lost: int
+    recovery: float
 
 
 class Battlefield:
@@ -71,9 +84,8 @@ class Battlefield:
                     self._lost += 1
         return times
 
-    def under_fire(self, shots: Callable[[], Iterator[Shot]], seconds: float) -> tuple[int, list[float], int]:
-        """How many datagrams were sent, the round trips of the pair meanwhile, and how many of those were lost."""
-        self.pair = self._tunnel()  # whatever was before, this one begins with a route that stands
+    def under_fire(self, shots: Callable[[], Iterator[Shot]], seconds: float) -> Outcome:
+        """What it did to the pair, which then begins anew: each kind of fire meets a route that stands."""
         self._lost = 0
         spawn = multiprocessing.get_context("fork")
         ours, theirs = spawn.Pipe(duplex=False)
@@ -86,7 +98,9 @@ class Battlefield:
             times = self.talk(seconds)
             sent: int = ours.recv()
             firing.join()
-        return sent, times, self._lost
+        end = time.monotonic()
+        self.pair = self._tunnel()
+        return Outcome(sent, times, self._lost, time.monotonic() - end)
 
     def answers(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """What the relay sent to addresses of strangers, in datagrams and in bytes with IP and UDP headers: cookie
@@ -103,10 +117,16 @@ class Battlefield:
         return WirePeer(host.name, connect(opened, self.vantages[0].address))
 
     def _tunnel(self) -> Pair:
-        for peer in (self.near, self.far):
-            drain(peer.socket)
-            peer.meet(self.vantages[0].key)
-        return pair(self.near, self.far, PACKET)
+        deadline = time.monotonic() + RECOVERY_LIMIT
+        while True:
+            try:
+                for peer in (self.near, self.far):
+                    drain(peer.socket)
+                    peer.meet(self.vantages[0].key)
+                return pair(self.near, self.far, PACKET)
+            except TimeoutError:
+                if time.monotonic() > deadline:
+                    raise
 
     def _fire(self, raw: socket.socket, shots: Iterator[Shot], seconds: float) -> int:
         os.nice(NICE)

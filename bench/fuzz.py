@@ -64,18 +64,20 @@ def _relay() -> list[Figure]:
         field = Battlefield(lab, SEED)
         calm = field.talk(SECONDS)
         memory = usage(field.relay.pid).rss
-        figures, sent, start = [], 0, time.monotonic()
+        figures: list[Figure] = []
+        sent, start = 0, time.monotonic()
         for name, kind in kinds(field).items():
-            count, times, lost = field.under_fire(kind, SECONDS)
-            sent += count
+            fire = field.under_fire(kind, SECONDS)
+            times = fire.trips or [SECONDS]
+            sent += fire.sent
             figures.append(
                 Figure(
                     name=f"fuzz: round trip of a pair under {name}, p50",
                     value=percentile(times, 50) * 1e6,
                     unit="µs",
-                    note=f"p99 {percentile(times, 99) * 1e6:.0f} µs, {lost} of {lost + len(times)} lost; "
+                    note=f"p99 {percentile(times, 99) * 1e6:.0f} µs, {fire.lost} of {fire.lost + len(times)} lost; "
                     f"calm {percentile(calm, 50) * 1e6:.0f} and {percentile(calm, 99) * 1e6:.0f} µs; "
-                    f"{count / SECONDS:,.0f} datagrams/s",
+                    f"{fire.sent / SECONDS:,.0f} datagrams/s; new sessions {fire.recovery:.2f} s after it",
                 )
             )
         minutes = (time.monotonic() - start) / 60

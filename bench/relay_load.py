@@ -98,6 +98,8 @@ def round_trips(pair: Pair, count: int) -> list[float]:
 
 def percentile(values: Sequence[float], percent: int) -> float:
     """The value that so many percent do not exceed."""
+    if len(values) == 1:
+        return values[0]
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
