@@ -11,6 +11,7 @@ from ipaddress import ip_network
 import pytest
 
 from tests.samples import private_key, public_key
+from wireguard_mesh.core.probes import Probe, ProbeKind, Round
 from wireguard_mesh.model.devices import DeviceChange, ObservedDevice, ObservedPeer, PeerChange
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import Conflict, NotFound
@@ -161,7 +162,26 @@ async def check_adoption(backend: Backend) -> None:
     await backend.remove(NAME)
 
 
-CHECKS = (check_life, check_many_peers, check_changes, check_many_prefixes)
+async def check_probes(backend: Backend) -> None:
+    """A probe ends where it is to end and leaves nothing behind, also when one of its steps fails."""
+    with pytest.raises(NotFound):
+        await backend.probe(NAME, [DeviceChange(listen_port=PORT)])
+    await backend.create(NAME, MTU)
+    first = joining(5)
+    home, candidate = Endpoint.parse("192.0.2.1:9"), Endpoint.parse("192.0.2.2:9")
+    await backend.apply(NAME, DeviceChange(private_key=private_key(99), peers=(first, joining(6))))
+    probes = [
+        Probe(public_key=public_key(5), kind=ProbeKind.PULSE, targets=(candidate, candidate), home=home),
+        Probe(public_key=public_key(6), kind=ProbeKind.PUNCH, targets=(candidate, home), home=home),
+    ]
+    await backend.probe(NAME, Round(tuple(probes)).steps(25))
+    peers = (await stands(backend)).peers
+    assert (peers[public_key(5)].endpoint, peers[public_key(5)].keepalive) == (home, 25)
+    assert (peers[public_key(6)].endpoint, len(peers)) == (joining(6).endpoint, 2)
+    await backend.remove(NAME)
+
+
+CHECKS = (check_life, check_many_peers, check_changes, check_many_prefixes, check_probes)
 
 
 async def check_all(backend: Backend) -> None:
