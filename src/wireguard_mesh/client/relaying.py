@@ -7,9 +7,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
-from wireguard_mesh.client.carrier import Carrier
 from wireguard_mesh.client.clock import Clock
 from wireguard_mesh.client.control import Control
 from wireguard_mesh.client.relay_pinger import RelayPinger
@@ -18,6 +17,9 @@ from wireguard_mesh.core.instant import Instant
 from wireguard_mesh.core.wanted import FWMARK
 from wireguard_mesh.model.endpoints import Address, Endpoint
 from wireguard_mesh.model.relays import RelayDistance
+
+if TYPE_CHECKING:
+    from wireguard_mesh.client.carrier import Carrier
 
 MAX_ASLEEP: Final = 1.0  # seconds until it is asked again whether a carrier is wanted
 LEAST_ASLEEP: Final = 0.05  # seconds, while the device has not done yet what it is to do at once
@@ -127,6 +129,9 @@ class Relaying:
             self._has_carried = False
             log.info("UDP gets through again")
         if is_wanted and self._carrier is None:
+            # Only here, for few agents need one.
+            from wireguard_mesh.client.carrier import Carrier
+
             self._carrier = Carrier(self._control, port, self._carried)
             self._carrying = asyncio.create_task(self._carrier.run())
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from wireguard_mesh import __version__
-from wireguard_mesh.client.diagnosis import Diagnosis
 from wireguard_mesh.client.parts import Parts
 from wireguard_mesh.client.status import peer_statuses
 from wireguard_mesh.core import path_view
@@ -22,6 +21,9 @@ from wireguard_mesh.protocol import local
 from wireguard_mesh.protocol.api import MAX_ENDPOINTS
 from wireguard_mesh.protocol.status import ExitStatus, MapStatus, ServerStatus, State, Status
 
+if TYPE_CHECKING:
+    from wireguard_mesh.client.diagnosis import Diagnosis
+
 
 class Requests:
     """Handles the requests of one agent. `end` is called when the agent has nothing left to do."""
@@ -29,7 +31,16 @@ class Requests:
     def __init__(self, parts: Parts, end: Callable[[], None]) -> None:
         self._parts: Final = parts
         self._end = end
-        self._diagnosis = Diagnosis(parts, self._status)
+        self._diagnosing: Diagnosis | None = None
+
+    @property
+    def _diagnosis(self) -> Diagnosis:
+        if self._diagnosing is None:
+            # Only here, for it takes more than half a megabyte, and few agents are ever asked.
+            from wireguard_mesh.client.diagnosis import Diagnosis
+
+            self._diagnosing = Diagnosis(self._parts, self._status)
+        return self._diagnosing
 
     async def handle(self, request: local.Request) -> local.Answer:
         """Answer one request. Raises `MeshError`."""
