@@ -24,7 +24,7 @@ from wireguard_mesh.wireguard.stepping import in_steps, to_the_end
 
 LINK_KIND: Final = "wireguard"
 # Seconds that the kernel is given to send what a step asked for, which it does in a work queue. Measured on one slow
-# processor (User Mode Linux) that carried 20 Mbit/s: of 100 packets 79 left in time with 0, 98 with this; 100 when idle.
+# processor (User Mode Linux) that carried 20 Mbit/s: of 100 packets 79 left in time with 0, 98 with this.
 PROBE_GAP: Final = 0.0002
 _NO_SUPPORT: Final = frozenset({errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOENT})
 _GONE: Final = frozenset({errno.ENODEV, errno.EOPNOTSUPP})  # the latter: another kind of link has the name
