@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.core.samples import public_key
 from tests.core.wireguard_peer import RANDOM, VANTAGE_KEYS, VANTAGES, WALL, MemoryPeer, address, at
+from wireguard_mesh.core.instant import Instant
 from wireguard_mesh.core.rendezvous import (
     HANDSHAKE_GAP,
     PONG_BURST,
@@ -319,7 +320,6 @@ def test_what_cannot_be_restored_is_left_out() -> None:
             msgspec.structs.replace(good, vantage=2),
             msgspec.structs.replace(good, vantage=-1),
             msgspec.structs.replace(good, receiving_key=b"short"),
-            msgspec.structs.replace(good, created=WALL + 100),
             msgspec.structs.replace(good, created=WALL - REJECT_AFTER_TIME),
             taken,
             msgspec.structs.replace(good, index=taken.index),
@@ -327,6 +327,49 @@ def test_what_cannot_be_restored_is_left_out() -> None:
         at(10),
     )
     assert [saved.public_key for saved in other.sessions()] == [other_peer.key]
+
+
+def test_a_clock_that_was_set_back_costs_no_session_and_prolongs_none() -> None:
+    ours, peer = rendezvous(), MemoryPeer(1)
+    peer.join(ours, at(0))
+    other = rendezvous()
+    other.restore(ours.sessions(), Instant(10.0, WALL - 1000))
+    assert other.source_of(peer.key) == peer.source
+    assert [saved.created for saved in other.sessions()] == [WALL - 1000]
+    other.expire(Instant(10.1 + REJECT_AFTER_TIME, WALL))
+    assert other.sessions() == []
+
+
+def test_a_restored_session_goes_on_over_a_websocket_of_its_peer_only() -> None:
+    ours, peer = rendezvous(), MemoryPeer(1)
+    peer.join(ours, at(0))
+    other = rendezvous()
+    other.restore(ours.sessions(), at(1))
+    home, peer.source = peer.source, WebSource(1, public_key(2))
+    assert peer.say(other, at(2)) is None
+    assert other.source_of(peer.key) == home
+    peer.source = WebSource(2, peer.key)
+    assert peer.say(other, at(3)) == TAKEN
+    assert other.source_of(peer.key) == peer.source
+
+
+def test_who_roams_without_end_fills_no_journal() -> None:
+    ours, peer = rendezvous(), MemoryPeer(1)
+    peer.join(ours, at(0))
+    ours.unsaved()
+    written = []
+    for step in range(1, 301):
+        now = at(step / 100)
+        peer.source = address(100 + step % 2)
+        assert peer.say(ours, now) == TAKEN
+        if step % 100 == 0:
+            ours.expire(now)
+        written += ours.unsaved()
+    assert len(written) <= 6
+    assert written[-1].source == peer.source == ours.source_of(peer.key)
+    ours.dismiss(peer.key)
+    ours.expire(at(4))
+    assert ours.unsaved() == []
 
 
 def test_a_websocket_is_not_kept() -> None:

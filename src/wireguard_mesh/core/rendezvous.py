@@ -141,25 +141,25 @@ class Rendezvous:
     def restore(self, sessions: Sequence[SavedSession], now: Instant) -> None:
         """Go on where another process was. Of several of one peer at one vantage point the last counts.
 
-        A key that is not admitted, or a session that is too old or in the future, is left out. A restored session
-        stays at its source until the next handshake: the journal's counter may be behind, so that what says otherwise
-        may be a replay.
+        A key that is not admitted, or a session that is too old, is left out; a clock that was set back in the meantime
+        makes none live longer than a new one. A restored session stays at its source until the next handshake: the
+        journal's counter may be behind, so that what says otherwise may be a replay.
         """
         for saved in sessions:
             self._restore(saved, now)
         self._table.settle()
 
     def _restore(self, saved: SavedSession, now: Instant) -> None:
-        age = now.wall - saved.created
+        age = max(0.0, now.wall - saved.created)
         point = self._table.point(saved.public_key.raw, saved.vantage) if self._fits(saved) else None
-        if point is None or not 0 <= age <= REJECT_AFTER_TIME:
+        if point is None or age > REJECT_AFTER_TIME:
             return
         other = self._table.session(saved.index)
         if other is not None and other is not point.confirmed:
             return
         session = Session(point, saved.index, saved.receiving_key, saved.source, now)
         session.created -= age
-        session.created_wall = saved.created
+        session.created_wall -= age
         session.counter = saved.counter
         point.timestamp = max(point.timestamp, saved.timestamp)
         self._table.restore(session)

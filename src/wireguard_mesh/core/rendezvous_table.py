@@ -13,19 +13,20 @@ from collections.abc import Iterator
 from typing import Final
 
 from wireguard_mesh.core.instant import Instant
-from wireguard_mesh.core.sources import Source
+from wireguard_mesh.core.sources import Source, WebSource
 from wireguard_mesh.model.keys import PublicKey
 
 REJECT_AFTER_TIME: Final = 180.0
 """Seconds after which a session's keys are not used (WireGuard paper, section 6.1)."""
 
-TAKEN_SECONDS: Final = 30.0
-"""How long a source belongs to the peer that was heard there last: a keepalive comes each 25 s.
+TAKEN_SECONDS: Final = 60.0
+"""How long a source belongs to the peer that was heard there last: a keepalive comes each 25 s, and one may be lost.
 
 Until then another peer gets it by a handshake only, which shows that it receives there. Else a registered peer could
 push another one from its address with messages of its own under a forged one.
 """
 
+SAVED_EACH: Final = 1.0  # seconds between two records of one session in the journal that only say where it is
 NEVER: Final = float("-inf")
 NO_COUNTER: Final = -1
 NO_TIMESTAMP: Final = b""  # sorts before all
@@ -66,7 +67,18 @@ class Point:
 class Session:
     """The keys of one handshake, and from where its messages come. `created`, `heard`: monotonic seconds."""
 
-    __slots__ = ("counter", "created", "created_wall", "heard", "index", "may_roam", "point", "receiving_key", "source")
+    __slots__ = (
+        "counter",
+        "created",
+        "created_wall",
+        "heard",
+        "index",
+        "may_roam",
+        "point",
+        "receiving_key",
+        "saved_at",
+        "source",
+    )
 
     def __init__(self, point: Point, index: int, receiving_key: bytes, source: Source, now: Instant) -> None:
         self.point = point
@@ -77,6 +89,7 @@ class Session:
         self.created_wall = now.wall
         self.counter = NO_COUNTER
         self.may_roam = True
+        self.saved_at = NEVER
 
 
 class Table:
@@ -89,6 +102,7 @@ class Table:
         self._at: dict[Source | None, Session] = {}  # confirmed ones of vantage point 0; none at None
         self._moved: dict[Point, None] = {}
         self._unsaved: dict[Point, None] = {}
+        self._roaming: dict[Point, None] = {}  # that are to be saved, but were a moment ago
 
     def admit(self, key: PublicKey) -> None:
         """Once is enough."""
@@ -147,13 +161,18 @@ class Table:
     def roam(self, session: Session, source: Source, now: float) -> None:
         """A newer message of a confirmed session came from another source."""
         point = session.point
-        if not session.may_roam or self._is_anothers(point, source, now):
+        # Nothing is replayed on a WebSocket, which is heard only if the peer itself has opened it.
+        if not (session.may_roam or isinstance(source, WebSource)) or self._is_anothers(point, source, now):
             return
         self._leave(session)
         session.source = source
         self._sit(session)
-        self._unsaved[point] = None
         self._moved[point] = None
+        if now - session.saved_at < SAVED_EACH:
+            self._roaming[point] = None
+        else:
+            session.saved_at = now
+            self._unsaved[point] = None
 
     def restore(self, session: Session) -> None:
         """A confirmed session of another process. It stays where it is until the next handshake.
@@ -173,7 +192,9 @@ class Table:
         self._sessions = {session.index: session for session in sorted(self._sessions.values(), key=_age)}
 
     def expire(self, now: float) -> None:
-        """End all sessions that are too old."""
+        """End all sessions that are too old. To be called each second or so."""
+        self._unsaved.update(self._roaming)
+        self._roaming = {}
         expired: list[Session] = []
         for session in self._sessions.values():
             if now - session.created <= REJECT_AFTER_TIME:
@@ -236,6 +257,7 @@ class Table:
             self._end(point.pending)
         self._moved.pop(point, None)
         self._unsaved.pop(point, None)
+        self._roaming.pop(point, None)
 
 
 def _age(session: Session) -> float:
