@@ -130,7 +130,27 @@ def test_garbage_is_not_believed(tmp_path: Path, at: int, garbage: bytes) -> Non
     file(tmp_path).unlink()
 
 
-@pytest.mark.parametrize("source", [[], ["a"], ["a", 0], ["a", 70000], [1, 2], ["a", 1, 2], ["a", 1, 2, "b"]])
+V4, V6 = "192.0.2.1", "2001:db8::1"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        [],
+        [V4],
+        [V4, 0],
+        [V4, 70000],
+        [1, 2],
+        [V4, 1, 2],
+        [V6, 1, 2, "b"],
+        ["a", 1],
+        [V6, 1],
+        [V4, 1, 0, 0],
+        ["a", 1, 0, 0],
+        [V6, 1, -1, 0],
+        [V6, 1, 0, 2**32],
+    ],
+)
 def test_a_source_that_is_none_ends_the_reading(tmp_path: Path, source: list[object]) -> None:
     made = written(tmp_path)
     made.append([session(8, tuple(source))], [])  # type: ignore[arg-type]  # that is the point

@@ -15,6 +15,7 @@ import logging
 import os
 import zlib
 from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from struct import Struct
 from typing import Any, Final
@@ -36,6 +37,8 @@ _MAX_BODY: Final = 4096
 _MODE: Final = 0o600
 _RECORD: Final = Struct("<II")
 _MAX_PORT: Final = 0xFFFF
+_MAX_FLOW: Final = 0xFFFFF  # RFC 6437: 20 bits
+_MAX_SCOPE: Final = 0xFFFF_FFFF
 
 
 class _Session(msgspec.Struct, frozen=True, array_like=True, tag="s"):
@@ -220,9 +223,13 @@ def _parsed(record: _Session | _Route) -> SavedSession | SavedRoute:
 
 
 def _source(parts: list[str | int]) -> UdpSource:
+    """As the socket gave it, so that it can be sent to. Raises `ValueError`."""
     match parts:
         case [str(host), int(port)] if 0 < port <= _MAX_PORT:
+            IPv4Address(host)
             return host, port
         case [str(host), int(port), int(flow), int(scope)] if 0 < port <= _MAX_PORT:
-            return host, port, flow, scope
+            IPv6Address(host)
+            if 0 <= flow <= _MAX_FLOW and 0 <= scope <= _MAX_SCOPE:
+                return host, port, flow, scope
     raise ValueError("that is no source")
