@@ -47,3 +47,10 @@ def test_as_many_observations_as_a_heartbeat_may_have_fit_into_a_body() -> None:
         api.relay_heartbeat.decode(encode(api.RelayHeartbeat(observations=(one,) * (api.MAX_OBSERVATIONS + 1))))
     with pytest.raises(InvalidValue, match="vantage"):
         api.relay_heartbeat.decode(encode(beat).replace(b'"vantage":1', b'"vantage":2', 1))
+
+
+@pytest.mark.parametrize("time", [-1, api.MAX_TIME, 1 << 63, 1 << 80])
+def test_a_time_that_is_none_is_refused(time: int) -> None:
+    body = encode(REGISTRATION).replace(b'"time":1', b'"time":%d' % time)
+    with pytest.raises(InvalidValue, match="time"):
+        api.relay_registration.decode(body)

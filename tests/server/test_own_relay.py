@@ -128,6 +128,14 @@ def test_a_server_behind_a_proxy_relays_everywhere(settings: Settings, free: int
         assert place.sockets[0][0].getsockname()[0] in {"::", "0.0.0.0"}
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "224.0.0.1", "255.255.255.255"])
+def test_an_address_that_is_none_of_one_machine_is_offered_to_nobody(
+    settings: Settings, free: int, address: str
+) -> None:
+    with pytest.raises(InvalidValue, match=f"-relay-address: {address} is no address"):
+        find_place(replace(settings, relay_address=address), free)
+
+
 def test_names_are_resolved() -> None:
     assert resolve("192.0.2.1") == (IPv4Address("192.0.2.1"), None)
     assert resolve("2001:db8::1") == (None, IPv6Address("2001:db8::1"))

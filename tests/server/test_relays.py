@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import msgspec
@@ -66,6 +66,13 @@ async def test_a_relay_that_proves_the_key_is_in_the_map(server: Server) -> None
         ({"time": 1}, NotPermitted),
         ({"id": "Frankfurt!"}, InvalidValue),
         ({"ipv4": None}, InvalidValue),
+        ({"ipv4": IPv4Address("0.0.0.0")}, InvalidValue),
+        ({"ipv4": IPv4Address("224.0.0.1")}, InvalidValue),
+        ({"ipv4": IPv4Address("255.255.255.255")}, InvalidValue),
+        ({"ipv6": IPv6Address("::")}, InvalidValue),
+        ({"vantage_points": (relay(1).vantage_points[0], VantagePoint(public_key(900), 0))}, InvalidValue),
+        ({"ipv6": IPv6Address("::ffff:192.0.2.1")}, InvalidValue),
+        ({"ipv6": IPv6Address("fe80::1%eth0")}, InvalidValue),
     ],
 )
 async def test_one_that_does_not_is_not(server: Server, changes: dict[str, Any], error: type[MeshError]) -> None:

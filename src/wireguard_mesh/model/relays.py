@@ -9,7 +9,7 @@ from typing import Final, NewType
 
 import msgspec
 
-from wireguard_mesh.model.endpoints import Endpoint
+from wireguard_mesh.model.endpoints import MAX_PORT, Endpoint
 from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.keys import PublicKey
 
@@ -64,6 +64,14 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True):
         """Where vantage point `number` is reached, IPv4 first; none where the server is not known yet."""
         port = self.vantage_points[number].port
         return tuple(Endpoint(address, port) for address in (self.ipv4, self.ipv6) if address is not None)
+
+    def check(self) -> None:
+        """To be called before others are told of it. Raises `InvalidValue` for a port that is none, and for an address
+        that is not one of one machine."""
+        for number, point in enumerate(self.vantage_points):
+            if not 0 < point.port <= MAX_PORT:
+                raise InvalidValue(f"a UDP port is from 1 to {MAX_PORT}")
+            self.endpoints(number)
 
 
 class RelayDistance(msgspec.Struct, frozen=True):

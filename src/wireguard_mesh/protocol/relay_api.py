@@ -32,6 +32,7 @@ VANTAGE_POINTS: Final = 2
 MAX_OBSERVATIONS: Final = 400  # of one heartbeat: some 50 kB; what does not fit comes with the next one, sent at once
 RELAY_HEADER: Final = "mesh-relay"  # in the answer to `GET /v1/relay`: the id of the relay that is reached by it
 MAX_PROOF: Final = 64  # characters
+MAX_TIME: Final = 1 << 53  # seconds; what every JSON has as a whole number (RFC 8259, section 6)
 
 VantagePoints = Annotated[tuple[VantagePoint, ...], msgspec.Meta(min_length=VANTAGE_POINTS, max_length=VANTAGE_POINTS)]
 
@@ -42,7 +43,7 @@ class RelayRegistration(msgspec.Struct, frozen=True, kw_only=True):
 
     id: Annotated[str, msgspec.Meta(max_length=63)]
     vantage_points: VantagePoints
-    time: int
+    time: Annotated[int, msgspec.Meta(ge=0, lt=MAX_TIME)]
     proof: Annotated[str, msgspec.Meta(max_length=MAX_PROOF)]
     ipv4: IPv4Address | None = None
     ipv6: IPv6Address | None = None

@@ -14,7 +14,7 @@ from typing import Final
 
 from wireguard_mesh.core.changes import can_follow
 from wireguard_mesh.core.snapshot import Snapshot
-from wireguard_mesh.model.endpoints import MAX_PORT, Address
+from wireguard_mesh.model.endpoints import MAX_PORT, Address, Endpoint
 from wireguard_mesh.model.errors import Conflict, InvalidValue, MeshError
 from wireguard_mesh.model.keys import PrivateKey, PublicKey
 from wireguard_mesh.model.relays import OWN_RELAY, Relay, RelayId, VantagePoint, parse_relay_id
@@ -69,6 +69,9 @@ def find_place(settings: Settings, http_port: int) -> Place | None:
         )
         return None
     found = resolve(settings.relay_address) if settings.relay_address else (None, None)
+    for address in found:
+        if address is not None:
+            _check_address(settings.relay_address, address)
     sockets = _bind(_host(settings.listen.host, found), settings.listen.port, http_port)
     first = sockets[0][0].getsockname()[1]
     if is_shared:
@@ -104,6 +107,15 @@ def resolve(host: str) -> tuple[IPv4Address | None, IPv6Address | None]:
     ipv4 = next((address for address in addresses if isinstance(address, IPv4Address)), None)
     ipv6 = next((address for address in addresses if isinstance(address, IPv6Address)), None)
     return ipv4, ipv6
+
+
+def _check_address(host: str, address: Address) -> None:
+    try:
+        Endpoint(address, MAX_PORT)
+    except InvalidValue:
+        raise InvalidValue(
+            f"-relay-address: {host} is no address of one machine", "name a host that clients find, or its address"
+        ) from None
 
 
 class OwnRelay:

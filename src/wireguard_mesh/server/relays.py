@@ -93,9 +93,9 @@ class Relays:
         points = message.vantage_points
         if points[0].public_key != key:
             raise NotPermitted("the first vantage point has another key than the one that signed")
-        if not all(0 < point.port < 65536 for point in points):
-            raise InvalidValue("a UDP port is from 1 to 65535")
-        return Relay(id=relay_id, vantage_points=points, ipv4=message.ipv4, ipv6=message.ipv6)
+        relay = Relay(id=relay_id, vantage_points=points, ipv4=message.ipv4, ipv6=message.ipv6)
+        relay.check()
+        return relay
 
     async def register(self, relay: Relay) -> Relay:
         """Put a relay into the map. Raises `Conflict`, `Exhausted`, `Unavailable`."""
