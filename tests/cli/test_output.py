@@ -138,7 +138,7 @@ def test_the_summary_of_a_mesh_that_is_up() -> None:
     text = "\n".join(status_lines(status(gate), NOW))
     assert "kernel WireGuard, UDP port 51820, MTU 1420" in text
     assert "1, 1 of them online, 0 direct, 0 by relay" in text
-    assert "http://192.0.2.1:8080, answers since 1m, last heartbeat 12s ago\n" in text
+    assert "http://192.0.2.1:8080, answering for 1m, last heartbeat 12s ago\n" in text
     assert "map        revision 7, current 3s ago, changes come by stream\n" in text
     assert "exit node  host-2, use-exit-node is auto" in text
     assert "exit node in use" in text
@@ -181,7 +181,7 @@ def test_the_summary_of_trouble() -> None:
             NOW,
         )
     )
-    assert "does not answer since 5s: no answer" in text
+    assert "not answering for 5s: no answer" in text
     assert "problem    the disk is full" in text
     assert "none yet" in text
     assert "does not stand" in text

@@ -85,7 +85,7 @@ def direct(kind: CandidateKind | None) -> PathReport:
 )
 def test_a_direct_path_needs_no_advice(kind: CandidateKind | None, why: str) -> None:
     one = told(direct(kind))
-    assert one.summary == "Packets to bob go directly to 192.168.1.2:51999, since 5m."
+    assert one.summary == "Packets to bob go directly to 192.168.1.2:51999 (for 5m)."
     assert why in one.why[0]
     assert one.candidates[0] == "192.168.1.2:51999, one of its own addresses: in use"
     assert one.advice == ()
@@ -102,7 +102,7 @@ def test_both_ends_and_each_candidate_are_told() -> None:
         "198.51.100.2:40002, from where relays hear it: tried 4 times, last 9s ago: nothing came back"
     )
     assert (one.nat, one.peer_nat, one.path.kind) == (EASY, HARD, PathKind.RELAY)
-    assert one.summary == "Packets to bob go by the relay server, since 2m."
+    assert one.summary == "Packets to bob go by the relay server (for 2m)."
 
 
 def test_two_hard_nats() -> None:
@@ -127,8 +127,8 @@ def test_two_hard_nats() -> None:
             "Open UDP port 51999 in the firewall of bob, or 51821 here",
         ),
         (UNKNOWN, EASY, "None of the addresses", "Open UDP port 51999"),
-        (BLOCKED, EASY, "No UDP gets out of this machine's network", "Let UDP out of this machine's network"),
-        (EASY, BLOCKED, "No UDP gets out of the network of bob", "Let UDP out of the network of bob"),
+        (BLOCKED, EASY, "No relay answers this machine by UDP", "Let UDP out of this machine's network"),
+        (EASY, BLOCKED, "No relay answers bob by UDP", "Let UDP out of the network of bob"),
     ],
 )
 def test_pairs_of_nats_between_which_nothing_arrives(own: NatClass, other: NatClass, why: str, advice: str) -> None:
@@ -175,7 +175,7 @@ def test_a_peer_that_names_no_address() -> None:
     nowhere = msgspec.structs.replace(BY_RELAY, trials=(), since=None)
     one = told(nowhere, listen_port=0)
     assert one.summary == "Packets to bob go by the relay server."
-    assert one.why == ("bob names no address at which it could be called directly.",)
+    assert one.why == ("No address is known at which bob could be called directly from here.",)
     assert one.advice == ()
 
 
@@ -207,7 +207,8 @@ def test_a_mesh_without_a_relay() -> None:
     one = told(msgspec.structs.replace(NO_PATH, trials=SILENT), relays=())
     assert one.summary == "There is no path to bob now."
     assert one.why[0] == "The mesh has no relay, so packets can go directly only."
-    assert "firewall" in one.advice[0]
+    assert "vpn-relay" in one.advice[0]
+    assert "firewall" in one.advice[1]
 
 
 @pytest.mark.parametrize(("addresses", "at"), [(RELAY.addresses, "203.0.113.1:8080"), ((), "at the server")])
@@ -224,17 +225,46 @@ def test_a_peer_that_does_not_answer_by_a_relay_that_works() -> None:
 
 
 def test_before_the_mesh_is_up() -> None:
-    assert told(NO_PATH, state=State.JOINING).why[0] == "The mesh is not up here."
+    assert told(NO_PATH, state=State.JOINING).why == ("The mesh is not up here yet.",)
 
 
 def test_without_an_agent() -> None:
-    one = told(NO_PATH, state=State.STOPPED)
-    assert "No agent runs here" in one.why[-1]
+    untried = tried(HOST, CandidateKind.HOST, outcome=Outcome.UNTRIED, times=0)
+    one = told(msgspec.structs.replace(NO_PATH, trials=(untried,)), state=State.STOPPED)
+    (why,) = one.why  # nothing is "just being tried"
+    assert why.startswith("No agent runs here for wg0:")
     assert one.advice == ("Start the agent here: vpn-client up",)
 
 
 def test_the_server_is_unreachable() -> None:
     away = ServerStatus(address="http://x", since=NOW - 60)
-    assert "The server does not answer since 1m" in told(by_relay(), server=away).why[1]
+    assert "The server has not answered for 1m" in told(by_relay(), server=away).why[1]
     unasked = ServerStatus(address="http://x")
     assert len(told(by_relay(), server=unasked).why) == 1
+
+
+def test_a_relay_that_no_longer_answers() -> None:
+    silent = msgspec.structs.replace(RELAY, reachable=False)
+    one = told(by_relay(), HARD, HARD, relays=(silent,))
+    assert one.why[0] == "That relay does not answer this machine now: what is sent to bob may be lost."
+    assert "hard NATs" in one.why[1]
+    assert one.advice[0] == "See whether the relay server runs; then, from here: vpn-client netcheck"
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "four", "six"),
+    [
+        (Endpoint.parse("[2001:db8::1]:1"), REFLEXIVE, "bob", "this machine"),
+        (OWN_REFLEXIVE, Endpoint.parse("[2001:db8::2]:2"), "this machine", "bob"),
+    ],
+)
+def test_no_version_of_ip_in_common(own: Endpoint, other: Endpoint, four: str, six: str) -> None:
+    silent = tried(other, CandidateKind.DOUBTFUL)
+    one = told(by_relay(silent), EASY, PUBLIC, nat=NatStatus(kind=EASY, reflexive=(own,)))
+    assert one.why[0] == f"There is no direct way between IPv4 and IPv6: {four} has IPv4 only, {six} has IPv6 only."
+    assert one.advice == (f"Give {four} IPv6.",)
+
+
+@pytest.mark.parametrize(("left", "when"), [(0.4, "now"), (-3.0, "now"), (1.5, "in 1s")])
+def test_when_direct_addresses_are_tried_again(left: float, when: str) -> None:
+    assert told(by_relay(next_probe=NOW + left)).why[-1] == f"Direct addresses are tried again {when}."

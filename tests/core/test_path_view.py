@@ -73,7 +73,7 @@ def test_without_a_map_there_are_no_relays() -> None:
 def test_relays_that_were_not_reached() -> None:
     own, fra = statuses(None)
     assert (own.addresses, fra.addresses) == ((Endpoint(SERVER, 8080),), (FRA_AT,))
-    assert (own.reachable, own.transport, own.milliseconds, fra.milliseconds) == (False, Transport.NONE, None, 12.0)
+    assert (own.reachable, own.transport, own.milliseconds, fra.milliseconds) == (False, Transport.NONE, None, None)
 
 
 def test_a_session_with_any_vantage_point_says_that_a_relay_is_reached() -> None:
@@ -106,7 +106,14 @@ def test_what_the_agent_knows_of_a_relay_is_more_than_what_the_device_says(
     assert (fra.reachable, fra.transport, fra.milliseconds, fra.latest_handshake) == (True, transport, 12.0, 0.0)
     dead = msgspec.structs.replace(known, answers=False)
     _, fra = path_view.relay_statuses(MAP, device(k92=str(FRA_AT)), (), (SERVER,), (dead,), NOW)
-    assert not fra.reachable
+    assert (fra.reachable, fra.milliseconds) == (False, None)
+
+
+def test_a_relay_is_gone_though_its_other_vantage_point_has_a_session_still() -> None:
+    dead = msgspec.structs.replace(REPORTS[0], relay=OWN_RELAY, public_key=public_key(90))
+    other = msgspec.structs.replace(dead, vantage=1, public_key=public_key(91), answers=True)
+    own, _ = path_view.relay_statuses(MAP, device(k91="203.0.113.1:8081"), (), (SERVER,), (dead, other), NOW)
+    assert (own.reachable, own.transport) == (False, Transport.NONE)
 
 
 def test_a_session_without_an_address_came_by_udp() -> None:

@@ -55,3 +55,7 @@ def test_the_address_in_use() -> None:
     assert path_words.trial(TRIED, PathReport(kind=PathKind.DIRECT, endpoint=AT), NOW) == "in use"
     elsewhere = PathReport(kind=PathKind.DIRECT, endpoint=Endpoint.parse("203.0.113.5:1"))
     assert path_words.trial(TRIED, elsewhere, NOW).startswith("tried")
+
+
+def test_a_list_in_words() -> None:
+    assert [path_words.listed(text.split()) for text in ("a", "a b", "a b c")] == ["a", "a and b", "a, b and c"]

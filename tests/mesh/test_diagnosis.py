@@ -69,7 +69,7 @@ def test_udp_is_blocked(wide: WideMesh) -> None:
     assert "via relay server" in told(blocked, "ping", "-c", "1", "other")
     found = json.loads(told(blocked, "netcheck", "--json"))
     assert (found["udp"], found["web"]["websocket"]) == ("blocked", True)
-    assert "No UDP gets out of the network of blocked" in told(other, "explain", "blocked")
+    assert "No relay answers blocked by UDP" in told(other, "explain", "blocked")
     # A WebSocket that carries packets is not taken from it by one that is opened to try.
     assert "via relay server" in told(blocked, "ping", "-c", "1", "other")
 

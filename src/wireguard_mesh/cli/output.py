@@ -129,9 +129,9 @@ def nat(known: NatStatus) -> str:
     """What stands before this machine: `easy, heard from 203.0.113.4:1027`."""
     words = [_NATS[known.kind]]
     if known.reflexive:
-        words.append(f"heard from {' and '.join(map(str, known.reflexive))}")
+        words.append(f"heard from {path_words.listed(map(str, known.reflexive))}")
     if known.mapped:
-        words.append(f"the router forwards {' and '.join(map(str, known.mapped))}")
+        words.append(f"the router forwards {path_words.listed(map(str, known.mapped))}")
     return ", ".join(words)
 
 
@@ -174,8 +174,8 @@ def _server(status: Status, wall: float) -> str:
     since = age(wall - server.since)
     if server.reachable:
         heard = f", last heartbeat {age(wall - server.heartbeat)} ago" if server.heartbeat else ""
-        return f"{server.address}, answers since {since}{heard}"
-    return f"{server.address}, does not answer since {since}: {server.problem}"
+        return f"{server.address}, answering for {since}{heard}"
+    return f"{server.address}, not answering for {since}: {server.problem}"
 
 
 def _map(known: MapStatus, wall: float) -> str:

@@ -38,33 +38,45 @@ def relay_statuses(
     wall: float,
 ) -> tuple[RelayStatus, ...]:
     """Every relay of the map, in its order. `reports`: what the agent knows of vantage points, nothing where none runs
-    and the device alone tells; `wall`: Unix seconds."""
+    and the device alone tells; `wall`: Unix seconds.
+
+    A relay is reached if its first vantage point answers, which forwards; that is also the one that is watched, so the
+    other's session may stand though the relay is gone."""
     if network_map is None:
         return ()
     used = [path.relay for path in paths if path.kind is PathKind.RELAY]
     statuses = []
     for relay in network_map.relays:
-        known = [report for report in reports if report.relay == relay.id]
+        known = next((one for one in reports if one.relay == relay.id and one.vantage == FORWARDING), None)
         addresses = relay_endpoints(relay, server)
         sessions = _sessions(relay, device)
-        transports = _reported(known) if known else _observed(sessions, addresses, wall)
+        transport = _observed(sessions, addresses, wall) if known is None else _reported(known)
         statuses.append(
             RelayStatus(
                 id=relay.id,
                 addresses=addresses,
-                reachable=bool(transports),
-                transport=transports[0] if transports else Transport.NONE,
+                reachable=transport is not Transport.NONE,
+                transport=transport,
                 latest_handshake=max((one.latest_handshake for one in sessions), default=0.0),
-                milliseconds=next((round(one.seconds * _MILLI, 3) for one in known if one.seconds is not None), None),
+                milliseconds=_milliseconds(known),
                 pairs=used.count(relay.id),
             )
         )
     return tuple(statuses)
 
 
-def _reported(reports: Iterable[VantageReport]) -> list[Transport]:
-    """By what each vantage point that answers is reached, the one that forwards first."""
-    return [Transport.WEBSOCKET if one.is_carried else Transport.UDP for one in reports if one.answers]
+def _reported(first: VantageReport) -> Transport:
+    """By what the vantage point that forwards is reached."""
+    if not first.answers:
+        return Transport.NONE
+    return Transport.WEBSOCKET if first.is_carried else Transport.UDP
+
+
+def _milliseconds(first: VantageReport | None) -> float | None:
+    """The last round trip, of a relay that answers."""
+    if first is None or first.seconds is None or not first.answers:
+        return None
+    return round(first.seconds * _MILLI, 3)
 
 
 def _sessions(relay: Relay, device: ObservedDevice | None) -> list[ObservedPeer]:
@@ -73,13 +85,12 @@ def _sessions(relay: Relay, device: ObservedDevice | None) -> list[ObservedPeer]
     return [one for one in found if one is not None]
 
 
-def _observed(sessions: Iterable[ObservedPeer], addresses: Sequence[Endpoint], wall: float) -> list[Transport]:
-    """The same as `_reported`, by the sessions that live."""
-    return [
-        Transport.WEBSOCKET if _is_carried(one, addresses) else Transport.UDP
-        for one in sessions
-        if wall - one.latest_handshake < REJECT_AFTER_TIME
-    ]
+def _observed(sessions: Iterable[ObservedPeer], addresses: Sequence[Endpoint], wall: float) -> Transport:
+    """The same as `_reported`, by the first session that lives."""
+    alive = next((one for one in sessions if wall - one.latest_handshake < REJECT_AFTER_TIME), None)
+    if alive is None:
+        return Transport.NONE
+    return Transport.WEBSOCKET if _is_carried(alive, addresses) else Transport.UDP
 
 
 def _is_carried(seen: ObservedPeer, addresses: Sequence[Endpoint]) -> bool:

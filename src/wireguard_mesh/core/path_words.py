@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from wireguard_mesh.model.paths import CandidateKind, Outcome, PathKind, PathReport, Trial
@@ -12,7 +13,7 @@ NAT: Final = {
     NatClass.PUBLIC: "has a public address, which nothing on the way changes",
     NatClass.EASY: "is behind an easy NAT, which uses one port for all destinations",
     NatClass.HARD: "is behind a hard NAT, which uses a new port for each destination",
-    NatClass.BLOCKED: "is in a network that lets no UDP out, so its packets go by WebSocket",
+    NatClass.BLOCKED: "reaches no relay by UDP, so its packets go over TCP, in a WebSocket",
 }
 CANDIDATE: Final = {
     CandidateKind.LAN: "on a network that both are in",
@@ -39,6 +40,12 @@ def age(seconds: float) -> str:
         if whole >= length:
             return f"{whole // length}{unit}"
     return f"{whole}s"
+
+
+def listed(items: Iterable[str]) -> str:
+    """`a`, `a and b`, or `a, b and c`."""
+    *first, last = items
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def path(report: PathReport) -> str:
