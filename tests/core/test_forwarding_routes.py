@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.core.forwarding_samples import at
 from tests.samples import public_key
 from wireguard_mesh.core.forwarding_peers import Bucket, ForwardedPeer
 from wireguard_mesh.core.forwarding_routes import (
     MAX_ROUTES_OF_PAIR,
+    PAIR_SECONDS,
     REJECT_AFTER_TIME,
     RESPONSE_TIME,
     RouteTable,
@@ -49,7 +53,7 @@ def test_what_was_renewed_outlives_what_it_was() -> None:
     assert a.transport
     assert b.transport
     assert [saved.created for saved in routes.saved(at(180))] == [1100, 1100]
-    assert len(list(routes.traffic())) == 2, "a pair stays a pair"
+    assert len(routes.busiest(100)) == 2, "a pair stays a pair"
 
 
 def test_half_open_ones_are_bounded() -> None:
@@ -59,12 +63,41 @@ def test_half_open_ones_are_bounded() -> None:
     assert set(b.replies) == {7, 8, 9}
 
 
+def test_a_pair_that_is_silent_for_long_is_no_pair() -> None:
+    routes, a, b, c = RouteTable(), peer(1), peer(2), peer(3)
+    routes.establish(a, b, 1, 2, at(0))
+    routes.establish(a, c, 3, 4, at(10))
+    a.partners[b].packets = 5
+    routes.expire(PAIR_SECONDS)
+    assert list(a.partners) == [b, c], "though it has no route any more"
+    routes.expire(PAIR_SECONDS + 1)
+    assert (list(a.partners), b.partners) == ([c], {})
+    assert {(each.source, each.destination) for each in routes.busiest(10)} == {(a.key, c.key), (c.key, a.key)}
+    assert a.retired_packets == 5
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5))), min_size=1), st.integers(1, 12))
+def test_the_busiest_pairs_are_those_that_sent_most(rounds: list[list[tuple[int, int]]], count: int) -> None:
+    routes, a = RouteTable(), peer(1)
+    partners = [peer(number) for number in range(2, 7)]
+    for number, partner in enumerate(partners):
+        routes.establish(a, partner, number, number, at(0))
+    pairs = [pair for partner in partners for pair in (a.partners[partner], partner.partners[a])]
+    for sent in rounds:
+        for number, size in sent:
+            pairs[number].bytes += size
+        wanted = sorted((pair.bytes for pair in pairs), reverse=True)[:count]
+        assert [each.bytes for each in routes.busiest(count)] == wanted
+    routes.forget(a)
+    assert routes.busiest(count) == []
+
+
 def test_pairs_are_bounded() -> None:
     routes, a = RouteTable(max_routes=4), peer(1)
     for number in range(2, 12):
         routes.establish(a, peer(number), number, number, at(0))
     assert len(a.partners) == 2
-    assert len(list(routes.traffic())) == 4
+    assert len(routes.busiest(100)) == 4
 
 
 def test_two_who_shake_hands_without_end_take_nobody_elses_routes() -> None:

@@ -64,6 +64,8 @@ class Forwarder:
         self._routes = RouteTable(limits.max_routes)
         self._handshakes = Handshakes(permits, self._everybody, self._routes)
         self._arrived: list[ForwardedPeer] = []
+        self._packets = 0
+        self._bytes = 0
         self.dropped: Counter[Drop] = Counter()
         """Packets that were not forwarded, by reason."""
 
@@ -163,6 +165,8 @@ class Forwarder:
             return None
         pair.packets += packets
         pair.bytes += size
+        self._packets += packets
+        self._bytes += size
         return destination
 
     def forward_one(self, source: Source, datagram: bytes, now: Instant) -> Source | None:
@@ -223,13 +227,13 @@ class Forwarder:
             if source and destination and source is not destination and self._permits(source.key, destination.key):
                 self._routes.restore(source, destination, saved, now)
 
-    def traffic(self) -> Iterable[Traffic]:
-        """What each pair has sent that had a handshake lately."""
-        return self._routes.traffic()
+    def busiest(self, count: int) -> list[Traffic]:
+        """What those so many pairs sent that sent most, of all that had a handshake lately."""
+        return self._routes.busiest(count)
 
     def totals(self) -> tuple[int, int]:
         """Packets and bytes that were ever forwarded."""
-        return self._routes.totals()
+        return self._packets, self._bytes
 
     def sent_by(self, key: PublicKey) -> tuple[int, int]:
         """Packets and bytes that were forwarded for a peer since it was admitted."""
@@ -285,6 +289,8 @@ class Forwarder:
             return [], []
         pair.packets += packets
         pair.bytes += end - start
+        self._packets += packets
+        self._bytes += end - start
         return [(destination, start, end, size)], []
 
     def _forward_mixed(

@@ -102,14 +102,18 @@ class ForwardedPeer:
 
 
 class Pair:
-    """One direction between two peers: its routes, the latest last, and what went that way."""
+    """One direction between two peers: its routes, the latest last, and what went that way.
 
-    __slots__ = ("bytes", "destination", "packets", "routes", "source")
+    `seen`: when its last handshake was, in monotonic seconds.
+    """
+
+    __slots__ = ("bytes", "destination", "packets", "routes", "seen", "source")
 
     def __init__(self, source: ForwardedPeer, destination: ForwardedPeer) -> None:
         self.source = source
         self.destination = destination
         self.routes: list[Route] = []
+        self.seen = 0.0
         self.packets = 0
         self.bytes = 0
 

@@ -10,7 +10,9 @@ other chose. So an initiation and its response say all that there is to know, in
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
+from heapq import nlargest
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -24,6 +26,7 @@ REJECT_AFTER_TIME: Final = 180.0  # seconds; WireGuard paper, section 6.1: no se
 RESPONSE_TIME: Final = 10.0  # seconds; twice Rekey-Timeout: who waited that long has sent another initiation
 MAX_ROUTES: Final = 1 << 17  # some 60 MB with their pairs
 MAX_ROUTES_OF_PAIR: Final = 8  # WireGuard keeps three sessions with a peer: the one before, this one, the next
+PAIR_SECONDS: Final = 900.0  # after its last handshake, that a pair is known and counted by itself
 _INDEX_SHIFT: Final = 32
 
 
@@ -57,8 +60,7 @@ class RouteTable:
         # In order of their last handshakes. As many as routes, so that no pair is forgotten whose route lives.
         self._pairs: OrderedDict[Pair, None] = OrderedDict()
         self._unsaved: deque[SavedRoute] = deque(maxlen=max_routes)
-        self.retired_packets = 0
-        self.retired_bytes = 0
+        self._busy_from = 0
 
     def __len__(self) -> int:
         return len(self._established)
@@ -117,6 +119,13 @@ class RouteTable:
             ended.append(route)
         for route in ended:
             self._drop(route)
+        silent: list[Pair] = []
+        for pair in self._pairs:
+            if now - pair.seen <= PAIR_SECONDS:
+                break
+            silent.append(pair)
+        for pair in silent:
+            self._part(pair)
         while self._half_open and self._half_open[0][0] <= now:
             self._close_oldest()
 
@@ -138,21 +147,20 @@ class RouteTable:
         peer.partners.clear()
         peer.replies.clear()
 
-    def traffic(self) -> Iterator[Traffic]:
-        """What each pair that is known now has sent."""
-        for pair in self._pairs:
-            yield Traffic(pair.source.key, pair.destination.key, pair.packets, pair.bytes)
-
-    def totals(self) -> tuple[int, int]:
-        """Packets and bytes of all pairs that there ever were."""
-        packets = self.retired_packets + sum(pair.packets for pair in self._pairs)
-        return packets, self.retired_bytes + sum(pair.bytes for pair in self._pairs)
+    def busiest(self, count: int) -> list[Traffic]:
+        """What those so many pairs sent that sent most, of all that are known now."""
+        # Counts only grow, so that few of very many pairs can be among them.
+        pairs: Collection[Pair] = [pair for pair in self._pairs if pair.bytes >= self._busy_from]
+        busiest = nlargest(count, pairs if len(pairs) >= count else self._pairs, key=attrgetter("bytes"))
+        self._busy_from = busiest[-1].bytes if busiest else 0
+        return [Traffic(pair.source.key, pair.destination.key, pair.packets, pair.bytes) for pair in busiest]
 
     def _add(
         self, source: ForwardedPeer, destination: ForwardedPeer, index: int, now: Instant, lifetime: float
     ) -> None:
         pair = source.partners.pop(destination, None) or Pair(source, destination)
         source.partners[destination] = pair  # the latest last
+        pair.seen = now.monotonic
         self._pairs[pair] = None
         self._pairs.move_to_end(pair)
         route = Route(pair, head_of(index), now.wall + lifetime - REJECT_AFTER_TIME, now.monotonic + lifetime)
@@ -167,9 +175,7 @@ class RouteTable:
         if len(self._established) > self._max:
             self._drop(next(iter(self._established)))
         if len(self._pairs) > self._max:
-            oldest, _ = self._pairs.popitem(last=False)
-            oldest.source.partners.pop(oldest.destination, None)
-            self._count_retired(oldest)
+            self._part(next(iter(self._pairs)))
 
     def _drop(self, route: Route) -> None:
         del self._established[route]
@@ -181,13 +187,12 @@ class RouteTable:
         if peer.replies.get(index) is half_open:
             del peer.replies[index]
 
+    def _part(self, pair: Pair) -> None:
+        pair.source.partners.pop(pair.destination, None)
+        self._retire(pair)
+
     def _retire(self, pair: Pair) -> None:
         self._pairs.pop(pair, None)
-        self._count_retired(pair)
-
-    def _count_retired(self, pair: Pair) -> None:
-        self.retired_packets += pair.packets
-        self.retired_bytes += pair.bytes
         pair.source.retired_packets += pair.packets
         pair.source.retired_bytes += pair.bytes
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import socket
-from heapq import nlargest
 from pathlib import Path
 from typing import Final
 
@@ -111,7 +110,7 @@ class Node:
             sessions=self._core.present,
             routes=forwarder.routes,
             carriers=len(self._carriers),
-            pairs=tuple(nlargest(TOP_PAIRS, forwarder.traffic(), key=lambda traffic: traffic.bytes)),
+            pairs=tuple(forwarder.busiest(TOP_PAIRS)),
         )
 
     def _open(self, descriptor: int, *, use_fast_path: bool) -> Port:
