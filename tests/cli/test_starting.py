@@ -78,12 +78,14 @@ def test_in_the_foreground_the_agent_gets_identity_and_flags(runtime: Path, monk
     ran: list[AgentOptions] = []
     monkeypatch.setattr("wireguard_mesh.client.launch.run", ran.append)
     result = run(
-        "-config", str(runtime), "-server", "http://x", "-exit-node", "-keepalive", "0", "-sync-interval", "5s"
-    )
+        "-config", str(runtime), "-server", "http://x", "-exit-node", "-keepalive", "0", "-sync-interval", "5s",
+        "-port-mapping", "off",
+    )  # fmt: skip
     assert result.exit_code == 0, result.output
     (options,) = ran
     assert (str(options.state.server), options.state.exit_node) == ("http://x:8080", True)
     assert (options.flags.keepalive, options.flags.intervals.sync) == (0, 5.0)
+    assert not options.flags.port_mapping
     assert (runtime / "client.json").stat().st_mode & 0o777 == 0o600
 
 

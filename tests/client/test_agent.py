@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -12,6 +13,7 @@ from tests.samples import public_key
 from wireguard_mesh.client.control import ServerKeyChanged, ServerRefused
 from wireguard_mesh.core.instant import Instant
 from wireguard_mesh.core.known_map import KnownMap
+from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import Conflict, NotPermitted, Unavailable, Unsupported
 from wireguard_mesh.model.hosts import LocalAddress
 from wireguard_mesh.model.names import InterfaceName
@@ -19,7 +21,7 @@ from wireguard_mesh.model.peers import MapVersion, NetworkMap
 from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.protocol import local
 from wireguard_mesh.protocol.api import MapUpdate, UpdateKind
-from wireguard_mesh.protocol.status import MapSource, State
+from wireguard_mesh.protocol.status import MapSource, PortMapping, State
 from wireguard_mesh.system.interface import LinkEvent
 
 NOWHERE = ServerAddress("http", "127.0.0.1", 9)
@@ -394,3 +396,46 @@ async def test_a_first_start_that_fails_gives_its_place_back(server: RealServer,
     other = agents.start(2, server.address)
     await other.up()
     assert (await other.status()).peers == ()
+
+
+class Forwarding:
+    """In place of a port mapper: a router that forwards at once."""
+
+    mapped: tuple[Endpoint, ...] = ()
+    report = PortMapping()
+    is_released = False
+
+    def __init__(self, port: Callable[[], int], _: object, on_mapped: Callable[[object], None], **__: object) -> None:
+        self._port, self._on_mapped = port, on_mapped
+
+    async def run(self) -> None:
+        self.mapped = (Endpoint(ip_address("198.51.100.1"), self._port()),)
+        self._on_mapped(self.mapped)
+        await asyncio.Event().wait()
+
+    async def release(self) -> None:
+        self.is_released = True
+
+    def network_changed(self) -> None:
+        """Nothing else is to be had."""
+
+
+async def test_a_port_that_the_router_forwards_is_told_to_the_others_and_given_back_in_the_end(
+    server: RealServer, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wireguard_mesh.client.agent.PortMapper", Forwarding)
+    one, other = agents.start(1, server.address), agents.start(2, server.address)
+    await other.up()
+    expected = (Endpoint.parse("198.51.100.1:51820"),)
+
+    def is_told() -> bool:
+        network_map = other.agent.parts.engine.map
+        peer = network_map.peers.get(public_key(1)) if network_map else None
+        return peer is not None and peer.mapped == expected
+
+    await until(is_told)
+    await one.ask(local.DownRequest())
+    await one.task
+    mapper: object = one.agent.parts.mapper
+    assert isinstance(mapper, Forwarding)
+    assert mapper.is_released

@@ -178,6 +178,12 @@ def agent_flags(command: F) -> F:
             default="60s",
             help="between two questions for changes, where they cannot come by stream. Default 60s",
         ),
+        flag(
+            "port-mapping",
+            type=click.Choice(("on", "off")),
+            default="on",
+            help="have the router forward WireGuard's port, where it does such a thing. Default on",
+        ),
         flag("log-level", type=click.Choice(LEVELS), default="info", help="Default info"),
         click.option(
             "-force", "--force", "-yes", "--yes", is_flag=True, help="leave the mesh of another server without asking"

@@ -86,6 +86,7 @@ def _flags(place: Place, given: dict[str, Any]) -> Flags:
         keepalive=given["keepalive"],
         mtu=given["mtu"],
         backend=given["backend"],
+        port_mapping=given["port_mapping"] == "on",
         intervals=Intervals(heartbeat=given["heartbeat_interval"], sync=given["sync_interval"]),
     )
 
@@ -115,6 +116,7 @@ def _command(place: Place, interface: InterfaceName, given: dict[str, Any]) -> l
         "keepalive": given["keepalive"],
         "mtu": given["mtu"],
         "backend": given["backend"],
+        "port-mapping": given["port_mapping"],
         "heartbeat-interval": f"{given['heartbeat_interval']}s",
         "sync-interval": f"{given['sync_interval']}s",
         "log-level": given["log_level"],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from collections.abc import Callable
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +24,7 @@ from wireguard_mesh.client.local_server import LocalServer
 from wireguard_mesh.client.membership import Machine, Membership
 from wireguard_mesh.client.options import AgentOptions
 from wireguard_mesh.client.parts import Parts
+from wireguard_mesh.client.port_mapping import PortMapper, mapping_nonce
 from wireguard_mesh.client.proxy import from_environment
 from wireguard_mesh.client.relaying import Relaying
 from wireguard_mesh.client.requests import Requests
@@ -42,7 +45,15 @@ log = logging.getLogger(__name__)
 class Agent:
     """One machine's part in one mesh."""
 
-    def __init__(self, options: AgentOptions, open_backend: OpenBackend, system: System, clock: Clock) -> None:
+    def __init__(
+        self,
+        options: AgentOptions,
+        open_backend: OpenBackend,
+        system: System,
+        clock: Clock,
+        gateway: Callable[[], IPv4Address | None] = lambda: None,
+    ) -> None:
+        """`gateway`: the router that may be asked to forward WireGuard's port, if there is any now."""
         state, flags = options.state, options.flags
         assert state.server is not None, "the command line sees to it that there is a server"
         self._system = system
@@ -51,9 +62,11 @@ class Agent:
         self._end = asyncio.Event()
         proxy = from_environment(state.server)
         self._http = HttpClient(Dialer(state.server, mark=FWMARK, remembered=state.server_ips, proxy=proxy))
+        self._is_down = False
         engine = Engine(options_of.settings(state, flags))
         control = Control(self._http, state.private_key, state.server_public_key, lambda: clock().wall)
         disk = Keeper(options.folder, state, clock)
+        relaying = Relaying(engine, control, clock, on_path_news=self._look_at_device, on_distances=self._announce)
         self._me: Peer | None = None
         self.parts = Parts(
             clock=clock,
@@ -73,7 +86,14 @@ class Agent:
             ),
             disk=disk,
             machine=options_of.machine(state),
-            relaying=Relaying(engine, control, clock, on_path_news=self._look_at_device, on_distances=self._announce),
+            relaying=relaying,
+            mapper=PortMapper(
+                relaying.own_port,
+                clock,
+                lambda _: self._announce(),
+                nonce=mapping_nonce(state.private_key),
+                gateway=gateway,
+            ),
         )
         self._links = Links(
             system, engine, self._http.dialer, clock, on_change=self._links_changed, on_moved=self._moved
@@ -96,6 +116,8 @@ class Agent:
             await socket.close()
             self.parts.disk.write()
             self._http.drop_connections()
+            if self._is_down:
+                await self.parts.mapper.release()
             await self.parts.device.close()
             await self._system.close()
 
@@ -114,6 +136,7 @@ class Agent:
                         self.parts.membership.run(),
                         self.parts.disk.run(),
                         self.parts.relaying.run(),
+                        self._map_port(),
                         self._links.watch(),
                         self._settle_in(),
                     )
@@ -129,6 +152,7 @@ class Agent:
 
     def _take_leave(self) -> None:
         log.info("the interface is removed, and all that was set for it is undone")
+        self._is_down = True
         self._end.set()
 
     async def _end_all(self, work: list[asyncio.Task[None]]) -> None:
@@ -148,6 +172,10 @@ class Agent:
                 log.warning("the interface could not be removed again: %s", error)
             if await self.parts.membership.withdraw():
                 self.parts.disk.forget()
+
+    async def _map_port(self) -> None:
+        await self.parts.device.is_up.wait()  # what others wait for comes first, and WireGuard's port is known
+        await self.parts.mapper.run()
 
     async def _settle_in(self) -> None:
         await asyncio.sleep(LAST_MAP_AFTER)
@@ -204,6 +232,7 @@ class Agent:
         """This machine has other addresses: what is open may be dead."""
         self._http.drop_connections()
         self.parts.relaying.network_changed()
+        self.parts.mapper.network_changed()
         self.parts.membership.network_changed({local.address for local in self.parts.engine.local})
 
     def _describe(self) -> Machine:
@@ -211,6 +240,7 @@ class Agent:
         return msgspec.structs.replace(
             machine,
             endpoints=self.parts.engine.published(MAX_ENDPOINTS),
+            mapped=self.parts.mapper.mapped,
             distances=self.parts.relaying.distances,
             exit_node=machine.exit_node and self.parts.device.forwards,
         )

@@ -24,6 +24,7 @@ from wireguard_mesh.model.errors import NotPermitted
 from wireguard_mesh.model.keys import KEY_LENGTH, PrivateKey, PublicKey
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.servers import ServerAddress
+from wireguard_mesh.system.gateway import default_gateway
 from wireguard_mesh.system.linux import LinuxSystem
 from wireguard_mesh.wireguard.choose import choose
 from wireguard_mesh.wireguard.interface import Backend
@@ -57,6 +58,10 @@ def run(options: AgentOptions) -> None:
     asyncio.run(_run(options))
 
 
+def _no_gateway() -> None:
+    """Nobody is asked to forward a port."""
+
+
 def _has_terminal() -> bool:
     return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
 
@@ -65,7 +70,8 @@ async def _run(options: AgentOptions) -> None:
     async def open_backend(name: InterfaceName) -> Backend:
         return await choose(name, options.flags.backend)
 
-    agent = Agent(options, open_backend, LinuxSystem(Path(options.directory)), clock.now)
+    gateway = default_gateway if options.flags.port_mapping else _no_gateway
+    agent = Agent(options, open_backend, LinuxSystem(Path(options.directory)), clock.now, gateway)
     loop = asyncio.get_running_loop()
 
     def stop(name: str) -> None:

@@ -28,6 +28,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     hostname: Hostname | None = None
     keepalive: int = DEFAULT_KEEPALIVE
     mtu: int | None = None
+    port_mapping: bool = True
     backend: BackendChoice = "auto"
     intervals: Intervals = Intervals()
 

@@ -8,6 +8,7 @@ from wireguard_mesh.client.clock import Clock
 from wireguard_mesh.client.device import DeviceKeeper
 from wireguard_mesh.client.keeping import Keeper
 from wireguard_mesh.client.membership import Machine, Membership
+from wireguard_mesh.client.port_mapping import PortMapper
 from wireguard_mesh.client.relaying import Relaying
 from wireguard_mesh.core.engine import Engine
 
@@ -24,3 +25,4 @@ class Parts:
     disk: Keeper
     machine: Machine
     relaying: Relaying
+    mapper: PortMapper

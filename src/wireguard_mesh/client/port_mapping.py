@@ -85,6 +85,11 @@ class PortMapper:
         self._problem = ""
 
     @property
+    def mapped(self) -> tuple[Endpoint, ...]:
+        """The forwarded endpoints, as they were told last."""
+        return self._told
+
+    @property
     def report(self) -> PortMapping:
         """What there is, for people."""
         if self._lease is None:

@@ -121,7 +121,7 @@ class Relaying:
 
     def _carry_or_not(self, now: Instant) -> None:
         """Begin to carry, or end it."""
-        port = self._own_port()
+        port = self.own_port()
         carrier, is_wanted = self._carrier, bool(port) and self._engine.relays.wants_carrier(now)
         if carrier is not None and not (is_wanted and carrier.port == port):
             self._end_carrier()
@@ -156,7 +156,7 @@ class Relaying:
             relays.carried(None, None, now)
         self.wake()
 
-    def _own_port(self) -> int:
-        """WireGuard's; 0: not known yet."""
+    def own_port(self) -> int:
+        """WireGuard's UDP port here; 0: not known yet."""
         device = self._engine.device
         return self._engine.settings.listen_port or (device.listen_port if device is not None else 0)

@@ -106,6 +106,7 @@ class Requests:
             problems=tuple(text for text in (parts.device.problem, parts.disk.problem) if text),
             udp=path_view.udp_state(relays, paths, me.nat if me else NatClass.UNKNOWN),
             nat=path_view.nat_status(network_map, engine.published(MAX_ENDPOINTS)),
+            port_mapping=parts.mapper.report,
             relays=relays,
             peers=peers,
         )
