@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.samples import public_key
 from wireguard_mesh.core.instant import Instant
 from wireguard_mesh.core.paths import (
+    ANSWERS,
     BURST,
     CALM,
     CONFIRM_BURST,
@@ -213,12 +214,35 @@ def test_who_is_found_direct_answers_there_at_once() -> None:
     probe = bench.probe(1.1)
     assert probe is not None
     assert (probe.targets, probe.home) == ((FAR.endpoint,), FAR.endpoint)
-    bench.look(1.2, FAR.endpoint)
+    bench.look(1.11, FAR.endpoint)
     assert bench.path.due_at() == FOREVER
     report = bench.path.report(RelayId("a"), at(2))
     assert (report.kind, report.candidate, report.relay) == (PathKind.DIRECT, CandidateKind.REFLEXIVE, "a")
     assert report.since == EPOCH + 1.1
     assert report.trials[0].outcome is Outcome.HEARD
+
+
+def test_the_answer_is_repeated_since_the_other_end_may_just_point_wireguard_back() -> None:
+    bench = by_relay(FAR)
+    bench.look(1, FAR.endpoint, received=32)
+    answered = []
+    for thousandth in range(1000, 3000):
+        if probe := bench.probe(thousandth / 1000):
+            assert probe.targets == (FAR.endpoint,)
+            answered.append(thousandth / 1000 - 1)
+            bench.path.probed()
+        bench.look(thousandth / 1000, FAR.endpoint)
+    assert answered == pytest.approx([0.0, *ANSWERS], abs=0.0021)
+    assert bench.path.due_at() == FOREVER
+
+
+def test_a_session_that_the_first_look_finds_direct_is_answered_where_relays_hear_either_end() -> None:
+    unheard = (NatClass.UNKNOWN, NatClass.UNKNOWN)
+    for nats, is_answered in ((EASY, True), ((NatClass.UNKNOWN, NatClass.EASY), True), (unheard, False)):
+        bench = Bench(FAR, nats=nats)
+        bench.look(1, FAR.endpoint)
+        assert bench.path.kind is PathKind.DIRECT
+        assert (bench.probe(1) is not None) == is_answered
 
 
 def test_where_it_was_heard_that_nobody_named_is_seen() -> None:

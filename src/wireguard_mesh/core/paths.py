@@ -41,6 +41,9 @@ COSTLY_BURST: Final = 8  # the same by an end that sends a flow too
 CONFIRM_BURST: Final = 48  # the same for the one that works
 HOLD: Final = 0.6  # seconds in which a new direct path is defended against what is still on its way by relay
 MAX_CONFIRMS: Final = 4  # times in that
+# Seconds after an upgrade at which the answer is repeated: the other end may have been just about to point WireGuard
+# back, which undoes what the answer did, and whoever is direct already would never answer its later probes.
+ANSWERS: Final = (0.02, 0.06, 0.15, 0.4)
 # Seconds after a probe at which the device is looked at.
 LOOKS: Final = (0.01, 0.015, 0.02, 0.03, 0.045, 0.07, 0.1, 0.15, 0.3)
 SUSPECT_AFTER: Final = 5.0  # seconds that an answer to data is overdue; doubled each time
@@ -73,9 +76,9 @@ class Path:
     """One peer's. All times are monotonic seconds."""
 
     __slots__ = (
-        "_away", "_confirm_due", "_confirms", "_hold_until", "_is_elected", "_is_moved", "_is_stranded", "_moved_at",
-        "_probed_at", "_retreats", "_rounds", "_stay_until", "_suspects_at", "_trials", "endpoint", "kind", "relay",
-        "since", "target",
+        "_answers", "_away", "_confirm_due", "_confirms", "_hold_until", "_is_elected", "_is_moved", "_is_stranded",
+        "_moved_at", "_probed_at", "_retreats", "_rounds", "_stay_until", "_suspects_at", "_trials", "endpoint", "kind",
+        "relay", "since", "target",
     )  # fmt: skip
 
     def __init__(self, *, is_elected: bool) -> None:
@@ -89,6 +92,7 @@ class Path:
         self._rounds = Rounds(is_elected=is_elected)
         self._trials = Trials()
         self._probed_at = _NEVER
+        self._answers = 0  # how often the answer to an upgrade was repeated
         self._away: tuple[Endpoint, ...] = ()  # where a probe that is under way may have left WireGuard
         self._confirm_due = False
         self._confirms = 0
@@ -183,9 +187,11 @@ class Path:
                 self.target = choice[1]
                 return
         if self.kind is not PathKind.DIRECT or endpoint != self.endpoint:
-            if self.kind is PathKind.RELAY:
+            # The first look may find a session direct that began by relay: the other end does not know yet.
+            is_heard = self._rounds.nats != (NatClass.UNKNOWN, NatClass.UNKNOWN)  # so there are relays
+            if self.kind is PathKind.RELAY or (self.kind is PathKind.NONE and is_heard):
                 self._hold_until = now.monotonic + HOLD
-                self._confirms = 0
+                self._confirms = self._answers = 0
                 self._confirm_due = True
             self._become(PathKind.DIRECT, endpoint, None, now)
             self._trials.heard(endpoint, now)
@@ -193,10 +199,16 @@ class Path:
             if self._is_improvable():
                 self._rounds.hurry(self._stay_until, now)
         elif now.monotonic < self._hold_until:
-            self._confirm_due = tunnel.receives_much
+            self._confirm_due = self._repeats_answer(now) or tunnel.receives_much
         else:
             self._confirms = 0
         self._doubt_direct(tunnel, relaying, now, is_kept=is_kept)
+
+    def _repeats_answer(self, now: Instant) -> bool:
+        """Whether one of `ANSWERS` became due since this was asked last."""
+        age = now.monotonic - (self._hold_until - HOLD)
+        before, self._answers = self._answers, sum(age >= moment for moment in ANSWERS)
+        return self._answers > before
 
     def _is_defended(self, tunnel: Tunnel, now: Instant) -> bool:
         """Whether packets that came by relay were on their way for long, so that the path is direct all the same."""
