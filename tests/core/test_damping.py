@@ -115,8 +115,8 @@ def test_a_registration_is_refused_and_not_held_back() -> None:
     assert not mesh.look(100.0)  # the registration said all that there is to say
 
 
-def test_what_relays_see_takes_of_the_same_bucket_and_the_last_word_counts() -> None:
-    mesh = Mesh(2, 0.1)
+def test_what_relays_see_has_a_bucket_of_its_own_and_the_last_word_counts() -> None:
+    mesh = Mesh(1, 0.1)
     record = mesh.snapshot.record(KEY)
     assert mesh.hear(beat(1), 0.0)
     assert mesh.damping.observe(record, observe(1, "192.0.2.9:1"), 0.0) == observe(1, "192.0.2.9:1")
@@ -178,3 +178,13 @@ def test_changes_are_bounded_and_the_last_word_counts(words: list[tuple[int, boo
     exits = [exit_node for _, exit_node, _ in words if exit_node is not None]
     if words:
         assert mesh.said == (beat(words[-1][0]).endpoints, bool(exits and exits[-1]))
+
+
+def test_a_relay_that_lies_keeps_no_peer_from_changing() -> None:
+    mesh = Mesh(2, 0.1)
+    for port in range(1, 100):
+        record = mesh.snapshot.record(KEY)
+        seen = mesh.damping.observe(record, observe(1, f"192.0.2.9:{port}"), 0.0)
+        mesh.write([seen] if seen else [])
+    assert mesh.hear(beat(1), 0.0)
+    mesh.damping.register(mesh.snapshot.record(KEY), register(1, hostname="other"), 0.0)

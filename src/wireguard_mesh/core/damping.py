@@ -27,6 +27,7 @@ class Damping:
 
     def __init__(self, burst: float = CHANGE_BURST, rate: float = CHANGE_RATE) -> None:
         self._changes = RateLimiter(burst, rate, what="this peer changes too often")
+        self._sightings = RateLimiter(burst, rate, what="this peer is seen elsewhere too often")
         self._held: dict[PublicKey, Heartbeat] = {}
         self._seen: dict[PublicKey, Observe] = {}  # held back, too
 
@@ -61,7 +62,7 @@ class Damping:
         self._seen.pop(command.public_key, None)
         if after_observe(record, command) == record:
             return None
-        if self._changes.wait(command.public_key, now):
+        if self._sightings.wait(command.public_key, now):
             self._seen[command.public_key] = command
             return None
         return command
