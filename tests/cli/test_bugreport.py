@@ -98,7 +98,7 @@ def test_nothing_is_explained_where_all_is_well(
     monkeypatch.setattr("shutil.which", lambda _name: None)
     text = report(Place(agent.folder, None), capsys)
     assert "every peer that is online is reached directly" in text
-    assert "none that may be read" in text
+    assert "none that this user may read" in text
 
 
 def test_prints_also_without_any_mesh(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,7 +123,7 @@ def test_the_log_of_a_service(
         raise subprocess.TimeoutExpired(command, 5.0)
 
     monkeypatch.setattr("subprocess.run", hang)
-    assert "none that may be read" in report(Place(runtime, None), capsys)
+    assert "none that this user may read" in report(Place(runtime, None), capsys)
 
 
 def test_the_command(place: Place) -> None:

@@ -76,9 +76,10 @@ def test_pings_until_the_count(agent: AnsweringAgent, capsys: pytest.CaptureFixt
     ]
 
 
-def test_no_answer_at_all_is_an_error(agent: AnsweringAgent) -> None:
+def test_no_answer_at_all_is_an_error(agent: AnsweringAgent, capsys: pytest.CaptureFixture[str]) -> None:
     agent.answer = LOST
     assert code_of(lambda: ping_peer(Place(agent.folder, None), "host-2", options(), Sleeps(agent))) == 1
+    assert capsys.readouterr().err == "nothing came back; why: vpn-client explain host-2\n"
     assert len(agent.requests) == 4
 
 

@@ -39,6 +39,7 @@ def test_a_netcheck_of_a_good_network() -> None:
 def test_a_netcheck_of_a_bad_network() -> None:
     found = Netcheck(
         udp=UdpState.BLOCKED,
+        vantage_points=NETCHECK.vantage_points,
         ipv4=FamilyCheck(works=False),
         nat=NatClass.BLOCKED,
         port_mapping=PortMapping(problem="the gateway refuses"),
@@ -47,12 +48,19 @@ def test_a_netcheck_of_a_bad_network() -> None:
     )
     text = "\n".join(netcheck_lines(found))
     assert "blocked: no relay answers by UDP, though the server does over HTTP" in text
-    assert "does not work; this machine has no address" in text
+    assert "nothing answered by it; this machine has no address" in text
     assert "WireGuard     unknown\n" in text
     assert "the gateway refuses" in text
     assert "the server does not answer: no connection" in text
     assert "WebSocket     not tried" in text
-    assert text.endswith("problem       the map has no relay")
+    assert "problem       the map has no relay\n" in text
+
+
+def test_a_netcheck_that_had_nobody_to_ask() -> None:
+    lines = netcheck_lines(Netcheck(udp=UdpState.UNKNOWN))
+    assert lines[0] == "UDP           not tried, since no relay is known"
+    asked = netcheck_lines(msgspec.structs.replace(NETCHECK, udp=UdpState.UNKNOWN))
+    assert asked[0] == "UDP           unknown: nothing answered, the server over HTTP neither"
 
 
 def test_a_websocket_that_does_not_get_through() -> None:

@@ -146,7 +146,7 @@ def test_relays_are_listed_with_what_they_do() -> None:
     assert lines == [
         "server on UDP ports 1 and 2, down: its process does not run",
         "fra-1: 2 sessions, 3 routes, 0 over TCP, 4 packets, 5 bytes relayed",
-        "nyc-1: tells another server",
+        "nyc-1: has told this server nothing yet",
     ]
 
 

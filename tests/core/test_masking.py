@@ -104,3 +104,8 @@ def test_no_public_address_comes_through(address: IPv4Address | IPv6Address, sen
 @given(st.ip_addresses(v=4), st.integers(1, 65535))
 def test_a_port_stays(address: IPv4Address, port: int) -> None:
     assert masked(f"{address}:{port}") == f"{masked(str(address))}:{port}"
+
+
+def test_a_name_that_is_to_be_filled_in_is_none() -> None:
+    advice = "join one: vpn-client -server http://SERVER:8080"
+    assert masked(advice) == advice

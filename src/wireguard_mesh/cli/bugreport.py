@@ -30,6 +30,7 @@ LOG_LINES: Final = 100
 _LOG_BYTES: Final = 64 * 1024  # read from the end of a log, which has the last lines
 _JOURNAL_TIMEOUT: Final = 5.0  # seconds
 _JOURNAL: Final = ("-u", "vpn-client", "-n", str(LOG_LINES), "--no-pager", "--quiet", "-o", "short-iso")
+_NO_LOG: Final = "none that this user may read; an agent in the foreground logs to its terminal"
 _PROGRAMS: Final = ("wireguard-go", "wg", "nft", "ping")
 
 Lines = Callable[[], Iterator[str]]
@@ -116,7 +117,7 @@ def _log(place: Place) -> Iterator[str]:
             lines = file.read(_LOG_BYTES).decode(errors="replace").splitlines()
     except OSError:
         lines = _journal()
-    yield from lines[-LOG_LINES:] or ["none that may be read"]
+    yield from lines[-LOG_LINES:] or [_NO_LOG]
 
 
 def _journal() -> list[str]:

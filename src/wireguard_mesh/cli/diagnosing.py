@@ -80,6 +80,8 @@ def _end(pongs: list[Pong], options: PingOptions) -> None:
         is_good = _is_direct(pongs[-1])
         if not is_good:
             click.echo(f"no direct path yet; why: vpn-client explain {pongs[-1].hostname}", err=True)
+    elif not is_good:
+        click.echo(f"nothing came back; why: vpn-client explain {pongs[-1].hostname}", err=True)
     if not is_good:
         raise click.exceptions.Exit(FAILED)
 

@@ -16,7 +16,7 @@ from wireguard_mesh.protocol.status import PortMapping, UdpState
 _UDP: Final = {
     UdpState.WORKS: "works",
     UdpState.BLOCKED: "blocked: no relay answers by UDP, though the server does over HTTP",
-    UdpState.UNKNOWN: "unknown: nothing answered",
+    UdpState.UNKNOWN: "unknown: nothing answered, the server over HTTP neither",
 }
 _NAT: Final = {
     NatClass.UNKNOWN: "unknown",
@@ -31,7 +31,7 @@ _HEADING: Final = ["RELAY", "", "ASKED AT", "ROUND TRIP", "ANSWERS", "HEARD FROM
 def netcheck_lines(found: Netcheck) -> list[str]:
     """All that was found: a summary, then a table of what each relay answered."""
     rows = [
-        ["UDP", _UDP[found.udp]],
+        ["UDP", _UDP[found.udp] if found.vantage_points else "not tried, since no relay is known"],
         ["IPv4", _family(found.ipv4)],
         ["IPv6", _family(found.ipv6)],
         ["NAT", _NAT[found.nat]],
@@ -48,7 +48,9 @@ def netcheck_lines(found: Netcheck) -> list[str]:
 
 
 def _family(family: FamilyCheck) -> str:
-    works = {True: "works", False: "does not work", None: "not tried, since no relay has such an address"}[family.works]
+    works = {True: "works", False: "nothing answered by it", None: "not tried, since no relay has such an address"}[
+        family.works
+    ]
     here = f"this machine has {', '.join(family.addresses)}" if family.addresses else "this machine has no address"
     return f"{works}; {here}"
 

@@ -159,7 +159,7 @@ def relay_lines(own: api.RelayHealth | None, relays: Sequence[api.RelaySummary])
     others = [relay for relay in relays if own is None or relay.id != own.id]
     return [
         _relay_line(own),
-        *(f"{relay.id}: {_does(relay.does) if relay.does else 'tells another server'}" for relay in others),
+        *(f"{relay.id}: {_does(relay.does) if relay.does else 'has told this server nothing yet'}" for relay in others),
     ]
 
 

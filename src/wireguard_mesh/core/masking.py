@@ -25,6 +25,7 @@ _KEPT: Final = tuple(
 _KEY: Final = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")  # 32 bytes of base64
 _PASSWORD: Final = re.compile(r"(//)[^/\s@]+@")
 _HOST_OF_URL: Final = re.compile(r"(?<=://)([^/\s:@\[\]]+)")
+_PLACEHOLDER: Final = "SERVER"  # in advice of ours, where a user is to write a name
 _HOME: Final = re.compile(r"(?<=/home/)([^/\s]+)")
 # Whatever might be an address, with a port after it perhaps; whether it is one is then seen.
 _ADDRESS: Final = re.compile(r"(?<![\w.:])[0-9A-Fa-f:.]*[.:][0-9A-Fa-f:.]*(?![\w])")
@@ -45,11 +46,14 @@ class Masker:
         """The whole text, masked."""
         text = without_secrets(text, ())
         text = _KEY.sub(lambda found: self._mask("key", found[0]), text)
-        text = _HOST_OF_URL.sub(lambda found: found[1] if _is_address(found[1]) else self._name(found[1]), text)
+        text = _HOST_OF_URL.sub(lambda found: self._host(found[1]), text)
         text = _HOME.sub(lambda found: self._mask("user", found[1]), text)
         if self._names is not None:
             text = self._names.sub(lambda found: self._name(found[0]), text)
         return _ADDRESS.sub(lambda found: self._address(found[0]), text)
+
+    def _host(self, host: str) -> str:
+        return host if host == _PLACEHOLDER or _is_address(host) else self._name(host)
 
     def _name(self, name: str) -> str:
         return name if name.lower() in self._masks.values() else self._mask("name", name.lower())

@@ -81,7 +81,7 @@ class RelayHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RelaySummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A relay of the map. `does`: None if it tells another server."""
+    """A relay of the map. `does`: None if it has told this server nothing, but another one perhaps."""
 
     id: RelayId
     does: RelayCounters | None = None
