@@ -15,7 +15,7 @@ from wireguard_mesh.client.relay_state import Given, RelayFolder, RelayState, se
 from wireguard_mesh.core.roster import Roster
 from wireguard_mesh.model.errors import Conflict, InvalidValue, MeshError
 from wireguard_mesh.model.names import PeerId
-from wireguard_mesh.model.relays import RelayId
+from wireguard_mesh.model.relays import OWN_RELAY, RelayId
 from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.protocol.relay_keys import RelayKey
 
@@ -133,3 +133,9 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(MeshError, match="cannot be written"):
         RelayFolder.at(tmp_path / "file" / "below").make()
+
+
+def test_the_name_of_the_servers_own_relay_is_not_kept(folder: RelayFolder) -> None:
+    with pytest.raises(InvalidValue, match="choose another one"):
+        start(folder, Given(id=OWN_RELAY, server=ServerAddress.parse("http://x"), relay_key=KEY))
+    assert not folder.path.exists()

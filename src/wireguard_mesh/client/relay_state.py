@@ -16,7 +16,7 @@ from wireguard_mesh.model.endpoints import Address
 from wireguard_mesh.model.errors import Conflict, InvalidValue, MeshError
 from wireguard_mesh.model.keys import KEY_LENGTH, PrivateKey, PublicKey
 from wireguard_mesh.model.names import PeerId
-from wireguard_mesh.model.relays import RelayId, parse_relay_id
+from wireguard_mesh.model.relays import OWN_RELAY, RelayId, parse_relay_id
 from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.protocol.codec import Decoder, encode, encode_readable
 from wireguard_mesh.protocol.relay_keys import RelayKey
@@ -144,9 +144,12 @@ def settle(
 ) -> RelayState:
     """The identity to start with, as it then is on disk too. `own_name` names a relay that gets no name.
 
-    Raises `InvalidValue` if server or relay key are not known, `Conflict` for an identity that cannot be read or a
+    Raises `InvalidValue` if server or relay key are not known, or the name is taken, `Conflict` for an identity that cannot be read or a
     server that is no longer protected, `Unavailable` if the disk does not let us.
     """
+    if given.id == OWN_RELAY:
+        # The server would refuse it, when it is on disk already and later starts have it too.
+        raise InvalidValue(f"{OWN_RELAY} is the name of the server's own relay", "choose another one, as fra-1")
     known = folder.load()
     server = given.server or (known.server if known else None)
     relay_key = given.relay_key or (known.relay_key if known else None)
