@@ -6,7 +6,6 @@ Click reads `-exit` as the five short flags `-e -x -i -t`; here it is one flag, 
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from typing import Final
 
 import click
@@ -69,4 +68,7 @@ def _whole(
 ) -> click.NoSuchOption:
     known = [spelling for option in command.get_params(ctx) for spelling in (*option.opts, *option.secondary_opts)]
     given = next((word for word in words if word.startswith(error.option_name)), error.option_name).partition("=")[0]
+    # Only here, for an agent that runs for months needs no help with its flags.
+    from difflib import get_close_matches
+
     return click.NoSuchOption(given, possibilities=get_close_matches(given, known, 2), ctx=ctx)

@@ -7,7 +7,6 @@ import contextlib
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
@@ -202,6 +201,9 @@ class Control:
 
     def _set_clock(self, answer: Response) -> bool:
         """Sign by the server's clock from now on."""
+        # Only here, for it takes a third of a megabyte, and most clocks are right.
+        from email.utils import parsedate_to_datetime
+
         with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
             self._offset = parsedate_to_datetime(answer.headers["date"]).timestamp() - self._wall()
             return True
