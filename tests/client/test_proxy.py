@@ -8,8 +8,8 @@ from ipaddress import ip_address
 
 import pytest
 
+from tests.client import connect_proxy
 from tests.client.conftest import Agents, RealServer, Scripted, answering, response, until
-from tests.mesh import connect_proxy
 from wireguard_mesh.client import proxy as client_proxy
 from wireguard_mesh.client.dial import Dialer
 from wireguard_mesh.client.http import HttpClient

@@ -1,13 +1,8 @@
-"""An HTTP proxy that knows CONNECT and nothing else (RFC 9110 section 9.3.6), if need be with Basic authentication.
-
-python connect_proxy.py PORT [USER:PASSWORD]
-"""
+"""An HTTP proxy that knows CONNECT and nothing else (RFC 9110 section 9.3.6), if need be with Basic authentication."""
 
 import asyncio
 import base64
 import contextlib
-import sys
-from functools import partial
 
 _READ = 64 * 1024
 _HEAD_END = b"\r\n\r\n"
@@ -44,14 +39,3 @@ async def serve(login: str, reader: asyncio.StreamReader, writer: asyncio.Stream
         return
     writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
     await asyncio.gather(_pass_on(reader, back), _pass_on(there, writer))
-
-
-async def _main(port: int, login: str) -> None:
-    listener = await asyncio.start_server(partial(serve, login), "0.0.0.0", port)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    await listener.serve_forever()
-
-
-if __name__ == "__main__":
-    asyncio.run(_main(int(sys.argv[1]), "".join(sys.argv[2:])))
