@@ -144,8 +144,8 @@ def settle(
 ) -> RelayState:
     """The identity to start with, as it then is on disk too. `own_name` names a relay that gets no name.
 
-    Raises `InvalidValue` if server or relay key are not known, or the name is taken, `Conflict` for an identity that cannot be read or a
-    server that is no longer protected, `Unavailable` if the disk does not let us.
+    Raises `InvalidValue` if server or relay key are not known or the name is taken, `Conflict` for an identity that
+    cannot be read or a server that is no longer protected, `Unavailable` if the disk does not let us.
     """
     if given.id == OWN_RELAY:
         # The server would refuse it, when it is on disk already and later starts have it too.
