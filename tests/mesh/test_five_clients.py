@@ -17,6 +17,7 @@ from lab.mesh import INTERFACE, PORT, Mesh
 pytestmark = pytest.mark.lab
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{43}=")
+_NONE = "(none)"  # wg's word for no allowed IPs
 _PEER_ID = re.compile(r"peer-\d{6,12}")
 _NAMES = ("one", "two", "three", "four", "five")
 
@@ -106,8 +107,9 @@ def _check_status(mesh: Mesh) -> None:
         }
         assert status["network"] == "10.100.0.0/16"
         assert status["interface"] == {"name": INTERFACE, "num_peers": 4}
-        shown = set(client.host.run("wg", "show", INTERFACE, "peers").stdout.split())
-        assert {peer["public_key"] for peer in peers} == shown
+        lines = client.host.run("wg", "show", INTERFACE, "allowed-ips").stdout.splitlines()
+        shown = {key for key, allowed in (line.split("\t") for line in lines) if allowed != _NONE}
+        assert {peer["public_key"] for peer in peers} == shown, "vantage points of relays are no members"
 
 
 def _check_plain_api(mesh: Mesh) -> None:
