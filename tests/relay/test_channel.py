@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -142,3 +145,29 @@ async def test_what_cannot_be_understood_ends_it(data: bytes) -> None:
     await until(lambda: lost)
     channel.close()
     theirs.close()
+
+
+async def test_a_connection_for_which_there_is_no_room_comes_without_it() -> None:
+    ends = Ends()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    ours, theirs = socket.socketpair()
+    limit = theirs.fileno() + 1
+    ends.to_child.append(Outgoing(Adopt(public_key(1), b""), theirs))
+    ends.to_child.append(Outgoing(Roster(())))
+    ends.parent.kick()  # which closes `theirs` here
+    fillers = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                fillers.append(os.dup(ours.fileno()))
+        await until(lambda: len(ends.child_heard) == 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for filler in fillers:
+            os.close(filler)
+    assert ends.child_heard == [(Adopt(public_key(1), b""), None), (Roster(()), None)]
+    assert ends.lost == []
+    assert ours.recv(1) == b"", "it was closed"
+    ours.close()
+    ends.close()

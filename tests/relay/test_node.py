@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from wireguard_mesh.core.sources import endpoint_of
 from wireguard_mesh.model.relays import OWN_RELAY
 from wireguard_mesh.relay import node as node_module
 from wireguard_mesh.relay.control import Limits, Roster, Setup
-from wireguard_mesh.relay.node import Node
+from wireguard_mesh.relay.node import OWN_DESCRIPTORS, Node, spare_descriptors
 from wireguard_mesh.relay.sockets import Sockets, close
 
 
@@ -188,3 +190,13 @@ async def test_a_fault_of_ours_ends_nothing(
 
 def _broken(*_arguments: object) -> None:
     raise AssertionError("broken on purpose")
+
+
+@pytest.mark.parametrize(
+    ("limit", "room"), [(10, 0), (1024, 1024 - OWN_DESCRIPTORS), (resource.RLIM_INFINITY, sys.maxsize)]
+)
+def test_there_are_no_more_websockets_than_files_may_be_open(
+    monkeypatch: pytest.MonkeyPatch, limit: int, room: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: (limit, limit))
+    assert spare_descriptors() == room

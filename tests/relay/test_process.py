@@ -17,6 +17,7 @@ from tests.samples import public_key
 from wireguard_mesh.model.relays import OWN_RELAY
 from wireguard_mesh.relay import control
 from wireguard_mesh.relay.control import Adopt, Ready, Roster, Setup, Stats, Stop, ToChild
+from wireguard_mesh.relay.node import Node
 from wireguard_mesh.relay.process import RelayProcess
 from wireguard_mesh.relay.sockets import close
 
@@ -64,6 +65,15 @@ async def test_it_ends_when_it_is_told_to() -> None:
 @pytest.mark.parametrize("message", [Roster(()), Adopt(public_key(1), b"")])
 async def test_it_ends_when_its_parent_makes_no_sense(message: ToChild) -> None:
     assert await converse(message) == []
+
+
+async def test_it_ends_when_it_cannot_begin(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_node: Node) -> int:
+        raise ValueError("something unheard of")
+
+    monkeypatch.setattr(Node, "begin", fail)
+    assert await converse(SETUP, Roster((), whole=True)) == []
+    assert "something unheard of" in caplog.text
 
 
 def test_as_a_program_it_ends_when_its_parent_is_gone(tmp_path: Path) -> None:

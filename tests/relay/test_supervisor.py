@@ -77,6 +77,11 @@ def runs(pid: int) -> bool:
         return False
 
 
+def environment(pid: int) -> bytes:
+    """What a process was started with."""
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
 @pytest_asyncio.fixture
 async def ground(tmp_path: Path) -> AsyncIterator[Ground]:
     ground = Ground(tmp_path)
@@ -192,7 +197,7 @@ async def test_without_a_process_a_connection_is_refused(ground: Ground) -> None
     ours.close()
 
 
-async def test_a_program_that_ends_is_tried_again_and_said_once(
+async def test_a_program_that_ends_is_tried_again_and_said_once_and_when_it_goes_on(
     ground: Ground, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "MODULE", "wireguard_mesh.there.is.no.such")
@@ -201,15 +206,24 @@ async def test_a_program_that_ends_is_tried_again_and_said_once(
 
     def has_tried() -> bool:
         pids.add(ground.supervisor.pid)
-        return len(pids - {None}) > 2
+        return len(pids - {None}) > module.KEEPS_ENDING + 2
 
     with caplog.at_level(logging.INFO):
         running = asyncio.create_task(ground.supervisor.run())
         await until(has_tried)
         ground.supervisor.stop()
         await running
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    assert "keeps ending" in caplog.text
     assert not ground.supervisor.is_ready
+
+
+async def test_it_inherits_no_flags(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VPN_SERVER_DATABASE_URL", "postgresql://mesh:secret@db.example/mesh")
+    await ground.start()
+    pid = ground.supervisor.pid
+    assert pid is not None
+    assert b"secret" not in environment(pid)
 
 
 async def test_what_cannot_be_started_is_tried_again(

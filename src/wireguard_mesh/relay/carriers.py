@@ -24,6 +24,8 @@ from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.protocol import carrying
 
 log = logging.getLogger(__name__)
+_frames_log = logging.getLogger(f"{__name__}.frames")
+_frames_log.setLevel(logging.WARNING)  # the library says each end of a connection, and there are many
 
 MAX_QUEUE: Final = 256 * 1024  # bytes that wait for a slow reader: 0.1 s of 20 Mbit/s
 MESSAGE_BYTES: Final = 64 * 1024  # that are put into one message
@@ -48,7 +50,7 @@ class Carrier(asyncio.Protocol):
         self.dropped = 0
         self._early = early
         self._arrived, self._ended = arrived, ended
-        self._websocket = Protocol(Side.SERVER, state=State.OPEN, max_size=carrying.MAX_MESSAGE, logger=log)
+        self._websocket = Protocol(Side.SERVER, state=State.OPEN, max_size=carrying.MAX_MESSAGE, logger=_frames_log)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[bytes] = deque()

@@ -23,6 +23,7 @@ M = TypeVar("M")
 _READ_BYTES: Final = 256 * 1024
 _READS_A_TURN: Final = 4
 _DESCRIPTORS_A_READ: Final = 8
+_LOST: Final = -1  # in place of a descriptor for which this process had no room
 _WAIT: Final = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
 _NO_ROOM: Final = (*_WAIT, errno.ENOBUFS, errno.ETOOMANYREFS)
 
@@ -38,8 +39,8 @@ class Outgoing:
 class Channel(Generic[M]):
     """One end. `take` gives the next message to send, or None; call `kick` when there is one again.
 
-    `heard` gets each message, with the socket that came with it. `lost` is called once, when the other end is gone or
-    cannot be understood; not after `close`.
+    `heard` gets each message, with the socket that came with it, if this process had room for one more. `lost` is
+    called once, when the other end is gone or cannot be understood; not after `close`.
     """
 
     def __init__(
@@ -84,7 +85,9 @@ class Channel(Generic[M]):
         self._socket.close()
         self._detach()
         while self._descriptors:
-            os.close(self._descriptors.popleft())
+            descriptor = self._descriptors.popleft()
+            if descriptor != _LOST:
+                os.close(descriptor)
 
     def _write(self) -> None:
         try:
@@ -122,7 +125,7 @@ class Channel(Generic[M]):
 
     def _read_once(self) -> bool:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._socket, _READ_BYTES, _DESCRIPTORS_A_READ)
+            data, descriptors, flags, _ = socket.recv_fds(self._socket, _READ_BYTES, _DESCRIPTORS_A_READ)
         except OSError as error:
             if error.errno not in _WAIT:
                 self._fail(error.strerror or "it cannot be read")
@@ -130,6 +133,8 @@ class Channel(Generic[M]):
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
         self._descriptors.extend(descriptors)
+        if flags & socket.MSG_CTRUNC and not descriptors:
+            self._descriptors.append(_LOST)
         if not data:
             self._fail("the other end is gone")
             return False
@@ -148,7 +153,8 @@ class Channel(Generic[M]):
             return None
         if not self._descriptors:
             raise InvalidValue("a connection to adopt came without its descriptor")
-        return socket.socket(fileno=self._descriptors.popleft())
+        descriptor = self._descriptors.popleft()
+        return None if descriptor == _LOST else socket.socket(fileno=descriptor)
 
     def _fail(self, reason: str) -> None:
         if self._is_open:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import socket
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 BATCHES_A_TURN: Final = 8  # then it is the turn of others on the event loop
 KEYS_A_TURN: Final = 512  # that a search tries between packets, 0.4 ms
 TICK_SECONDS: Final = 1.0
+OWN_DESCRIPTORS: Final = 48  # of this process; some 16, and one for each further address of the host
 
 
 class Node:
@@ -44,7 +47,7 @@ class Node:
             for vantage in setup.sockets
         )
         self._forwarding = self._ports[FORWARDING]
-        self._carriers = Carriers(setup.limits.carriers, self._arrived, self._core.closed)
+        self._carriers = Carriers(min(setup.limits.carriers, spare_descriptors()), self._arrived, self._core.closed)
         self._journal = Journal(Path(setup.folder), setup.relay) if setup.folder else None
         self._now = clock.now()
         self._began = self._now.monotonic
@@ -232,6 +235,12 @@ class Node:
 def _permits(_one: PublicKey, _other: PublicKey) -> bool:
     """Whether two registered peers may know each other: all of a mesh do."""
     return True
+
+
+def spare_descriptors() -> int:
+    """How many files this process may open besides those that it cannot do without."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(0, soft - OWN_DESCRIPTORS)
 
 
 def _resident_bytes() -> int:

@@ -52,6 +52,14 @@ class RelayProcess:
         self._channel.close()
 
     def _heard(self, message: ToChild, attached: socket.socket | None) -> None:
+        try:
+            self._obey(message, attached)
+        except Exception:
+            # Half begun it would say that it lives, and relay nothing; the next one may have more luck.
+            log.exception("the relay cannot do what it is told")
+            self._end("it failed")
+
+    def _obey(self, message: ToChild, attached: socket.socket | None) -> None:
         match message:
             case Setup():
                 logging.getLogger().setLevel(message.log_level)
@@ -62,8 +70,9 @@ class RelayProcess:
                     self._has_begun = True
                     self._first += (Ready(self._node.begin()), self._node.stats())
                     self._channel.kick()
-            case Adopt() if self._node is not None and attached is not None:
-                self._node.adopt(attached, message.key, message.data)
+            case Adopt() if self._node is not None:
+                if attached is not None:
+                    self._node.adopt(attached, message.key, message.data)
             case Stop():
                 self._end("it was told to")
             case _:

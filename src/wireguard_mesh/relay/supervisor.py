@@ -30,11 +30,13 @@ log = logging.getLogger(__name__)
 MODULE: Final = "wireguard_mesh.relay"
 RESTART: Final = Backoff(first=0.05, longest=5.0)
 STEADY_SECONDS: Final = 30.0  # a child that lived so long died of something new
+KEEPS_ENDING: Final = 5  # times in a row
 LOOK_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 5.0
 DYING_SECONDS: Final = 0.5  # from the end of its socket to its own
 SILENCE_SECONDS: Final = 30.0  # it sends `Stats` each few seconds, so one that is silent hangs
 MAX_WAITING: Final = 256  # connections on their way to the child
+_OWN_VARIABLES: Final = "VPN_"
 
 
 class RelaySupervisor:
@@ -123,9 +125,11 @@ class RelaySupervisor:
                     await self._stopping.wait()
 
     def _say(self, reason: str, failures: int) -> None:
-        if failures == 1 or not self._has_said:
+        if failures == 1:
             log.error("the relay process ended and is started anew reason=%s", reason)
             self._has_said = True
+        elif failures == KEEPS_ENDING:
+            log.error("the relay process keeps ending, which is not said again reason=%s", reason)
         else:
             log.debug("the relay process ended again reason=%s failures=%d", reason, failures)
 
@@ -191,8 +195,10 @@ class RelaySupervisor:
 
     async def _spawn(self, control: socket.socket) -> asyncio.subprocess.Process:
         descriptors = [number for vantage in self._setup.sockets for number in vantage]
-        # Where this program's own modules are, also when it runs out of a single file; nothing secret is in here.
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        # Where this program's own modules are, also when it runs out of a single file. Flags of the parent, as a
+        # database's URL with a password, are none of its business.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_VARIABLES)}
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",  # no module is looked for where somebody happened to stand
