@@ -241,8 +241,9 @@ def test_a_session_that_the_first_look_finds_direct_is_answered_where_relays_hea
     for nats, is_answered in ((EASY, True), ((NatClass.UNKNOWN, NatClass.EASY), True), (unheard, False)):
         bench = Bench(FAR, nats=nats)
         bench.look(1, FAR.endpoint)
+        bench.look(1.001, FAR.endpoint)
         assert bench.path.kind is PathKind.DIRECT
-        assert (bench.probe(1) is not None) == is_answered
+        assert (bench.probe(1.001) is not None) == is_answered
 
 
 def test_where_it_was_heard_that_nobody_named_is_seen() -> None:

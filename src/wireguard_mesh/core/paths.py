@@ -199,7 +199,8 @@ class Path:
             if self._is_improvable():
                 self._rounds.hurry(self._stay_until, now)
         elif now.monotonic < self._hold_until:
-            self._confirm_due = self._repeats_answer(now) or tunnel.receives_much
+            # What is due stays so: there may be two looks before anything can be sent.
+            self._confirm_due |= self._repeats_answer(now) or tunnel.receives_much
         else:
             self._confirms = 0
         self._doubt_direct(tunnel, relaying, now, is_kept=is_kept)
