@@ -118,11 +118,17 @@ def test_the_network_around_this_machine() -> None:
     text = "\n".join(status_lines(known, NOW))
     assert "peers      2, 2 of them online, 1 direct, 1 by relay\n" in text
     assert "nat        easy, heard from 203.0.113.9:7, the router forwards 203.0.113.9:7\n" in text
-    assert "ports      203.0.113.9:7, by pcp\n" in text
+    assert "mapping    203.0.113.9:7, by pcp\n" in text
     assert (
         "relays     server by UDP, 12.3 ms, 2 peers by it; fra-1 by WebSocket, 1 peer by it; sin-1 not reached\n"
         in text
     )
+
+
+@pytest.mark.parametrize(("kind", "shown"), [(NatClass.EASY, True), (NatClass.PUBLIC, False)])
+def test_why_no_port_is_mapped_matters_behind_a_nat_only(kind: NatClass, shown: bool) -> None:
+    known = status(nat=NatStatus(kind=kind), port_mapping=PortMapping(problem="no gateway"))
+    assert ("mapping    no gateway" in status_lines(known, NOW)) is shown
 
 
 @pytest.mark.parametrize(

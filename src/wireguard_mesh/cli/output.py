@@ -108,7 +108,7 @@ def _summary(status: Status, wall: float) -> list[str]:
         ["interface", _interface(status)],
         ["peers", _peers(status.peers)],
         ["nat", nat(status.nat)],
-        *([["ports", port_mapping(status.port_mapping)]] if status.port_mapping != PortMapping() else []),
+        *([["mapping", port_mapping(status.port_mapping)]] if _has_mapping(status) else []),
         *([["relays", "; ".join(map(_relay, status.relays))]] if status.relays else []),
         ["server", _server(status, wall)],
         *([["map", _map(status.map, wall)]] if status.state is not State.STOPPED else []),
@@ -116,6 +116,12 @@ def _summary(status: Status, wall: float) -> list[str]:
         *(["problem", problem] for problem in status.problems),
     ]
     return table(rows)
+
+
+def _has_mapping(status: Status) -> bool:
+    """Whether it is worth a line how the router forwards ports: where there is a NAT."""
+    known = status.port_mapping
+    return known.endpoint is not None or (known != PortMapping() and status.nat.kind is not NatClass.PUBLIC)
 
 
 def _peers(peers: Sequence[PeerStatus]) -> str:
