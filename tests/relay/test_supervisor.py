@@ -26,6 +26,7 @@ from wireguard_mesh.model.relays import OWN_RELAY
 from wireguard_mesh.protocol import carrying
 from wireguard_mesh.relay import supervisor as module
 from wireguard_mesh.relay.control import Observed, Setup, Stats
+from wireguard_mesh.relay.process import REPEAT_SECONDS, REPORT_SECONDS
 from wireguard_mesh.relay.sockets import close
 from wireguard_mesh.relay.supervisor import RelaySupervisor
 
@@ -103,6 +104,24 @@ async def test_it_relays_and_says_what_it_sees(ground: Ground) -> None:
     assert await one.receive() == packet(to_one, 1)
     await until(lambda: ground.stats and ground.stats[-1].forwarded_packets >= 2)
     assert ground.stats[-1].registered == 2
+
+
+async def test_who_moves_with_each_packet_is_told_of_now_and_then(ground: Ground) -> None:
+    await ground.start()
+    peer = await ground.peer(1)
+    elsewhere = WirePeer(2, ground.port)
+    ground.peers.append(elsewhere)
+    sockets = [elsewhere.socket, peer.socket]
+    began = asyncio.get_running_loop().time()
+    for step in range(41):
+        peer.socket = sockets[step % 2]
+        peer.say()
+        await asyncio.sleep(2 * REPORT_SECONDS)
+    last = f":{elsewhere.socket.getsockname()[1]}"
+    await until(lambda: str(ground.observed[-1].endpoint).endswith(last))
+    seconds = asyncio.get_running_loop().time() - began
+    assert len(ground.observed) <= 2 + 2 * seconds / REPEAT_SECONDS, "not with each of its 41 packets"
+    peer.socket = sockets[1]
 
 
 async def test_who_leaves_is_relayed_no_more(ground: Ground) -> None:

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 STATS_SECONDS: Final = 2.0
 REPORT_SECONDS: Final = 0.02  # what is seen within is told at once
+REPEAT_SECONDS: Final = 1.0  # until the same peer is told of again: one that moves with each packet costs us, not them
 
 
 class RelayProcess:
@@ -33,6 +34,8 @@ class RelayProcess:
         self._first: list[ToParent] = []
         # By peer and vantage point, so that of what the parent has not read only the newest is kept.
         self._observed: dict[tuple[PublicKey, int], Observed] = {}
+        self._later: dict[tuple[PublicKey, int], Observed] = {}
+        self._told: set[tuple[PublicKey, int]] = set()
         self._is_stats_due = False
         self._channel: Channel[ToChild] = Channel(
             control, for_child(), take=self._take, heard=self._heard, lost=self._end
@@ -44,6 +47,7 @@ class RelayProcess:
             # The parent decides: Ctrl-C in a terminal reaches both, and it may have something to say before.
             self._loop.add_signal_handler(number, lambda: None)
         self._report()
+        self._repeat()
         self._count()
         reason = await self._ended
         log.debug("stage=ended reason=%s", reason)
@@ -87,9 +91,17 @@ class RelayProcess:
         if self._node is None:
             return
         for observation in self._node.observations():
-            self._observed[observation.public_key, observation.vantage] = _observed(observation)
+            place = observation.public_key, observation.vantage
+            (self._later if place in self._told else self._observed)[place] = _observed(observation)
+            self._told.add(place)
         if self._observed:
             self._channel.kick()
+
+    def _repeat(self) -> None:
+        self._loop.call_later(REPEAT_SECONDS, self._repeat)
+        self._observed.update(self._later)
+        self._told = set(self._later)
+        self._later = {}
 
     def _count(self) -> None:
         self._loop.call_later(STATS_SECONDS, self._count)
