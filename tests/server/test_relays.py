@@ -23,6 +23,7 @@ from wireguard_mesh.model.relays import OWN_RELAY, NatClass, Relay, RelayId, Van
 from wireguard_mesh.protocol.api import RelayCounters
 from wireguard_mesh.protocol.relay_api import SILENCE_SECONDS, Observation, RelayHeartbeat, RelayRegistration
 from wireguard_mesh.relay.control import Observed
+from wireguard_mesh.server import relays
 from wireguard_mesh.server.relays import PROOF_BURST, SWEEP_SECONDS
 
 SOURCE = IPv4Address("192.0.2.50")
@@ -168,6 +169,18 @@ async def test_both_vantage_points_of_a_newcomer_are_one_change(server: Server) 
     server.relays.heartbeat(public_key(501), RelayHeartbeat(observations=both))
     await until(lambda: not server.relays._news and not server.relays._telling)
     assert server.mesh.snapshot.revision == revision + 1
+
+
+async def test_what_is_seen_of_very_many_is_told_in_turns(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relays, "TOLD_AT_ONCE", 2)
+    await join(server)
+    for number in range(1, 6):
+        await server.join(number)
+    revision = server.mesh.snapshot.revision
+    for number in range(1, 6):
+        server.relays.observed(FRA, seen(f"198.51.100.7:{number}", seed=number))
+    await until(lambda: all(peer(server, number).reflexive for number in range(1, 6)))
+    assert server.mesh.snapshot.revision - revision == 3
 
 
 async def test_a_peer_that_says_its_address_anew_is_judged_anew(server: Server) -> None:

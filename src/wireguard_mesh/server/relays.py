@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final
 
 from wireguard_mesh.core.commands import DropRelay, Observe, PutRelay
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 
 SWEEP_SECONDS: Final = 5.0
 GATHER_SECONDS: Final = 0.05  # in which both vantage points see a newcomer, so that its map changes once
+TOLD_AT_ONCE: Final = 256  # peers: what a relay says of all of them at once must not hold up everything else
 PROOF_BURST: Final = 20  # registrations of one address at once, and a second after that: relays come back together
 PROOF_RATE: Final = 0.5
 _RESERVED: Final = f"{OWN_RELAY}-"
@@ -233,7 +235,10 @@ class Relays:
 
     def _tell(self) -> None:
         self._gathering = None
-        news, self._news = list(self._news), {}
+        news = list(islice(self._news, TOLD_AT_ONCE))
+        for key in news:
+            del self._news[key]
+        self._gather(())
         telling = asyncio.get_running_loop().create_task(together(map(self._observe, news)))
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
