@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml requirements/dev.txt scripts/make-venv
 	@touch $@
 
 .PHONY: demo
-demo: setup ## a server and three clients in network namespaces, shown as it happens
+demo: setup ## a server and clients, some behind NATs, in network namespaces, shown as it happens
 	@$(PY) -m lab.demo
 
 .PHONY: test
