@@ -8,8 +8,9 @@ import msgspec
 
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.names import Hostname, PeerId
+from wireguard_mesh.model.paths import PathReport
 from wireguard_mesh.model.relays import NatClass, RelayId
-from wireguard_mesh.protocol.status import NO_PATH, NatStatus, PathReport, PortMapping, UdpState
+from wireguard_mesh.protocol.status import NO_PATH, NatStatus, PortMapping, UdpState
 
 VERSION: Final = 1
 
