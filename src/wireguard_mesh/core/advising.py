@@ -42,10 +42,10 @@ def _for_direct(pair: Pair) -> Iterator[str]:
         )
     elif pair.peer.nat is NatClass.BLOCKED:
         yield f"Let UDP out of the network of {name}, at least to the relays; see there: vpn-client netcheck"
-    elif not pair.trials or pair.is_probing:
-        return
     elif pair.without_ipv6 is not None:
         yield f"Give {pair.without_ipv6} IPv6."
+    elif not pair.trials or pair.is_probing:
+        return
     elif NatClass.PUBLIC in pair.nats:
         is_own = pair.own_nat is NatClass.PUBLIC
         where, port = (HERE, pair.own_port) if is_own else (name, pair.peer_port)

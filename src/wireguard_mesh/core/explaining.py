@@ -129,6 +129,9 @@ def _why_not_direct(pair: Pair) -> str:
         return f"No relay answers {name} by UDP, so packets to and from it go by a relay over TCP, in a WebSocket."
     if not pair.trials:
         return f"No address is known at which {name} could be called directly from here."
+    if pair.without_ipv6 is not None:
+        four, six = (HERE, name) if pair.without_ipv6 == HERE else (name, HERE)
+        return f"There is no direct way between IPv4 and IPv6: {four} has IPv4 only, {six} has IPv6 only."
     fallen = max((trial for trial in pair.trials if trial.last_heard), key=_last_heard, default=None)
     if fallen is not None and fallen.last_heard is not None:
         ago = pair.ago(fallen.last_heard)
@@ -144,9 +147,6 @@ def _last_heard(trial: Trial) -> float:
 
 def _why_silent(pair: Pair) -> str:
     name = pair.peer.hostname
-    if pair.without_ipv6 is not None:
-        four, six = (HERE, name) if pair.without_ipv6 == HERE else (name, HERE)
-        return f"There is no direct way between IPv4 and IPv6: {four} has IPv4 only, {six} has IPv6 only."
     if pair.nats == {NatClass.HARD}:
         return (
             "Both ends are behind hard NATs, which use a new port for each destination, so neither knows at which port "

@@ -16,7 +16,7 @@ NAT: Final = {
     NatClass.BLOCKED: "reaches no relay by UDP, so its packets go over TCP, in a WebSocket",
 }
 CANDIDATE: Final = {
-    CandidateKind.LAN: "on a network that both are in",
+    CandidateKind.LAN: "by its address in this machine's own network",
     CandidateKind.IPV6: "its global IPv6 address",
     CandidateKind.MAPPED: "forwarded to it by its router",
     CandidateKind.REFLEXIVE: "from where relays hear it",
