@@ -1,6 +1,6 @@
 """Peers and maps."""
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 import msgspec
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.samples import NETWORK, peer
 from wireguard_mesh.model.errors import InvalidValue
-from wireguard_mesh.model.peers import MapVersion, NetworkMap
+from wireguard_mesh.model.peers import MapVersion, NetworkMap, shared_prefixes
 
 
 def test_a_peer_may_use_its_own_two_addresses() -> None:
@@ -45,3 +45,9 @@ def test_what_is_no_version_is_refused(text: str) -> None:
 def test_a_map_knows_its_version() -> None:
     network_map = NetworkMap(epoch="e", revision=4, network=NETWORK, me=peer(1), peers={})
     assert str(network_map.version) == "e.4"
+
+
+def test_equal_prefixes_are_one_object_wherever_they_came_from() -> None:
+    one = peer(7)
+    again = frozenset(ip_network(str(prefix)) for prefix in one.addresses)
+    assert shared_prefixes(again) is one.addresses

@@ -208,6 +208,6 @@ def test_anything_else_is_an_invalid_value(said: bytes) -> None:
 
 
 def test_the_second_scan_of_ten_thousand_peers_makes_no_prefix_again() -> None:
-    prefixes = [f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}/32" for n in range(20_000)]
-    first = [uapi._prefix(text) for text in prefixes]
-    assert all(uapi._prefix(text) is before for text, before in zip(prefixes, first, strict=True))
+    prefixes = [(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}/32", f"fd00::{n:x}/128") for n in range(10_000)]
+    first = [uapi._prefixes(texts) for texts in prefixes]
+    assert all(uapi._prefixes(texts) is before for texts, before in zip(prefixes, first, strict=True))

@@ -57,7 +57,14 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
 # Making a prefix takes longer than all else that is done for a peer at each look at the device.
 @lru_cache(SCAN_CACHE)
 def _prefixes(ipv4: IPv4Address, ipv6: IPv6Address) -> frozenset[Prefix]:
-    return frozenset((IPv4Network(ipv4), IPv6Network(ipv6)))
+    return shared_prefixes(frozenset((IPv4Network(ipv4), IPv6Network(ipv6))))
+
+
+@lru_cache(SCAN_CACHE)
+def shared_prefixes(prefixes: frozenset[Prefix]) -> frozenset[Prefix]:
+    """The same set for equal ones. Map and device name the same prefixes, and each takes more memory than the rest of
+    what is known of a peer."""
+    return prefixes
 
 
 class MapVersion(msgspec.Struct, frozen=True):

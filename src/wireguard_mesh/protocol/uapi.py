@@ -18,7 +18,7 @@ from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.keys import KEY_LENGTH, PresharedKey, PrivateKey, PublicKey
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.networks import Prefix
-from wireguard_mesh.model.peers import SCAN_CACHE
+from wireguard_mesh.model.peers import SCAN_CACHE, shared_prefixes
 
 GET: Final = b"get=1\n\n"
 END: Final = b"\n\n"
@@ -116,7 +116,7 @@ def _peer(fields: dict[str, str], prefixes: list[str]) -> ObservedPeer:
     nanoseconds = _number(fields.get("last_handshake_time_nsec", "0"))
     return ObservedPeer(
         public_key=_public_key(fields["public_key"]),
-        allowed_ips=frozenset(map(_prefix, prefixes)),
+        allowed_ips=_prefixes(tuple(prefixes)),
         endpoint=_endpoint(fields.get("endpoint")),
         keepalive=_number(fields.get("persistent_keepalive_interval", "0")),
         preshared_key=PresharedKey(preshared_key) if preshared_key else None,
@@ -166,9 +166,9 @@ def _public_key(value: str) -> PublicKey:
 
 
 @lru_cache(SCAN_CACHE)
-def _prefix(value: str) -> Prefix:
+def _prefixes(values: tuple[str, ...]) -> frozenset[Prefix]:
     try:
-        return ip_network(value)
+        return shared_prefixes(frozenset(ip_network(value) for value in values))
     except ValueError:
         raise InvalidValue("WireGuard named an allowed IP that is no prefix") from None
 

@@ -20,7 +20,7 @@ from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.keys import KEY_LENGTH, PresharedKey, PrivateKey, PublicKey
 from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.networks import Prefix
-from wireguard_mesh.model.peers import SCAN_CACHE
+from wireguard_mesh.model.peers import SCAN_CACHE, shared_prefixes
 from wireguard_mesh.netlink.codec import (
     attribute,
     attributes,
@@ -206,7 +206,7 @@ def _decode_peer(peer: _Peer) -> ObservedPeer:
     seconds, nanoseconds = _unpack(_TIMESPEC, fields.get(_PEER_HANDSHAKE, bytes(_TIMESPEC.size)))
     return ObservedPeer(
         public_key=_public_key(fields[_PEER_PUBLIC_KEY]),
-        allowed_ips=frozenset(peer.prefixes),
+        allowed_ips=shared_prefixes(frozenset(peer.prefixes)),
         endpoint=_decode_endpoint(fields.get(_PEER_ENDPOINT, b"")),
         keepalive=read_u16(fields[_PEER_KEEPALIVE]) if _PEER_KEEPALIVE in fields else 0,
         preshared_key=None if preshared_key == _NO_KEY else PresharedKey(preshared_key),
