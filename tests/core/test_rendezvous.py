@@ -121,6 +121,34 @@ def test_under_load_a_cookie_is_asked_for_and_taken() -> None:
     assert ours.counts.cookie_replies == 1
 
 
+def test_a_peer_that_is_here_needs_no_cookie_under_load() -> None:
+    ours = rendezvous(GateLimits(calm=0.1, calm_burst=1))
+    here, other = MemoryPeer(1), MemoryPeer(2)
+    here.join(ours, at(0))
+    for _ in range(2):
+        ours.receive(0, other.source, other.initiation(at(0.1)), at(0.1), RANDOM)
+    here.join(ours, at(0.5))
+    assert ours.counts.handshakes == 2
+    assert ours.counts.cookie_replies == 2
+
+
+def test_peers_of_one_address_all_come_back_under_load() -> None:
+    ours = rendezvous(GateLimits(calm=0.1, calm_burst=1, failed=0.1, failed_burst=1))
+    for round_trip in range(5):
+        for number in PEERS:
+            peer, now = MemoryPeer(number), at(1 + round_trip + number / 10)
+            peer.source = address(5, port=number)
+            reply = ours.receive(0, peer.source, peer.initiation(now), now, RANDOM)
+            assert reply
+            if len(reply) != COOKIE_REPLY_SIZE:  # it is here already, or first
+                continue
+            assert peer.initiator is not None
+            answer = ours.receive(0, peer.source, peer.initiation(now, peer.initiator.open_cookie(reply)), now, RANDOM)
+            assert answer
+    assert ours.counts.refused == 0
+    assert ours.counts.handshakes == len(PEERS) * 5
+
+
 def test_the_newest_handshake_counts_and_is_confirmed_first() -> None:
     ours, peer = rendezvous(), MemoryPeer(1)
     peer.join(ours, at(0))

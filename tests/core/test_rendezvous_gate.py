@@ -71,8 +71,8 @@ def test_a_cookie_is_good_for_two_minutes_at_most() -> None:
     assert refusal(gate, address(1), PEER.initiation(at(121), given), 121)
 
 
-def test_a_subscriber_with_cookies_has_only_so_many() -> None:
-    gate = loaded(GateLimits(calm=1, calm_burst=1, per_subscriber=1, per_subscriber_burst=3))
+def test_a_subscriber_with_cookies_may_fail_only_so_often() -> None:
+    gate = loaded(GateLimits(calm=1, calm_burst=1, failed=1, failed_burst=3))
     given = [cookie(gate, address(1, port), 0) for port in range(5)]
     answers = [
         refusal(gate, address(1, port), PEER.initiation(at(0), cookie_), 0) for port, cookie_ in enumerate(given)
@@ -80,6 +80,47 @@ def test_a_subscriber_with_cookies_has_only_so_many() -> None:
     assert answers == [None, None, None, b"", b""]
     other = cookie(gate, address(2), 0)
     assert refusal(gate, address(2), PEER.initiation(at(0), other), 0) is None
+
+
+def test_ten_thousand_registered_peers_come_back_from_one_address() -> None:
+    gate = loaded()
+    for number in range(200):
+        source = address(1, port=number)
+        given = cookie(gate, source, number / 100)
+        assert refusal(gate, source, PEER.initiation(at(number / 100), given), number / 100) is None
+        gate.succeeded(source)
+
+
+def test_success_does_not_buy_more_than_a_burst_of_failures() -> None:
+    gate = loaded(GateLimits(calm=1, calm_burst=1, failed=1, failed_burst=3))
+    given = cookie(gate, address(1), 0)
+    for _ in range(100):
+        assert refusal(gate, address(1), PEER.initiation(at(0), given), 0) is None
+        gate.succeeded(address(1))
+    answers = [refusal(gate, address(1), PEER.initiation(at(0), given), 0) for _ in range(4)]
+    assert answers == [None, None, None, b""]
+
+
+def test_more_that_succeed_than_that_fail_are_no_load() -> None:
+    limits = GateLimits(calm=0.1, calm_burst=2, success=0.25)
+    failing, succeeding = Gate(limits), Gate(limits)
+    for number in range(5):
+        refusal(failing, address(number), PEER.initiation(at(0)), 0)
+        assert refusal(succeeding, address(number), PEER.initiation(at(0)), 0) is None
+        succeeding.succeeded(address(number))
+    assert failing.is_under_load(at(0))
+    assert not succeeding.is_under_load(at(0))
+
+
+def test_a_peer_whose_place_is_known_goes_first_with_its_few() -> None:
+    gate = loaded(GateLimits(calm=1, calm_burst=1, known=1, known_burst=2))
+
+    def ask(number: int, seconds: float) -> bytes | None:
+        return gate.refusal(KEY, address(number), PEER.initiation(at(seconds)), at(seconds), RANDOM, is_known=True)
+
+    assert [ask(1, 0) is None for _ in range(3)] == [True, True, False]
+    assert ask(2, 0) is None
+    assert ask(1, 1) is None
 
 
 def test_all_together_have_only_so_many() -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.relay.test_sockets import opened
 from wireguard_mesh.core.forwarding import Buffer
 from wireguard_mesh.core.sources import Source, UdpSource
+from wireguard_mesh.core.turnstile import Turnstile
 from wireguard_mesh.protocol.wireguard import Transport
 from wireguard_mesh.relay.linux import LinuxPort
 from wireguard_mesh.relay.linux_layout import BATCH
@@ -27,7 +28,7 @@ def nowhere(_source: Source, _head: int, _packets: int, _size: int) -> UdpSource
 def test_an_answer_leaves_from_the_address_that_was_asked(host: str) -> None:
     sockets = opened(host)
     peers: set[Source] = set()
-    port = LinuxPort(sockets[0][0], peers.__contains__)
+    port = LinuxPort(sockets[0][0], peers.__contains__, Turnstile())
     asked = ("127.0.0.77", sockets[0][0].getsockname()[1])
     came: list[Source] = []
 
@@ -57,7 +58,7 @@ def test_an_answer_leaves_from_the_address_that_was_asked(host: str) -> None:
 
 def test_there_is_more_when_a_batch_was_full() -> None:
     sockets = opened("127.0.0.1")
-    port = LinuxPort(sockets[0][0], lambda _: False)
+    port = LinuxPort(sockets[0][0], lambda _: False, Turnstile())
     sizes: list[int] = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for size in range(1, BATCH + 3):
@@ -71,7 +72,7 @@ def test_there_is_more_when_a_batch_was_full() -> None:
 
 def test_a_socket_that_is_broken_is_no_end(caplog: pytest.LogCaptureFixture) -> None:
     sockets = opened("127.0.0.1")
-    port = LinuxPort(sockets[0][0], lambda _: False)
+    port = LinuxPort(sockets[0][0], lambda _: False, Turnstile())
     close(sockets)
     assert not port.receive(lambda *_: None, nowhere)
     assert not port.receive(lambda *_: None, nowhere)

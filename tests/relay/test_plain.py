@@ -8,6 +8,7 @@ import pytest
 
 from tests.relay.test_sockets import opened
 from wireguard_mesh.core.sources import Source, UdpSource
+from wireguard_mesh.core.turnstile import Turnstile
 from wireguard_mesh.relay.plain import BATCH, PlainPort
 from wireguard_mesh.relay.sockets import close
 
@@ -18,7 +19,7 @@ def nowhere(_source: Source, _head: int, _packets: int, _size: int) -> UdpSource
 
 def test_others_get_their_turn_after_a_batch() -> None:
     sockets = opened("127.0.0.1")
-    port = PlainPort(sockets[0][0], lambda _: False)
+    port = PlainPort(sockets[0][0], lambda _: False, Turnstile())
     sizes: list[int] = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for size in range(1, BATCH + 3):
@@ -32,7 +33,7 @@ def test_others_get_their_turn_after_a_batch() -> None:
 
 def test_a_socket_that_is_broken_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     sockets = opened("127.0.0.1")
-    port = PlainPort(sockets[0][0], lambda _: False)
+    port = PlainPort(sockets[0][0], lambda _: False, Turnstile())
     close(sockets)
     port.receive(lambda *_: None, nowhere)
     assert len(caplog.records) == 1

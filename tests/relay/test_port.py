@@ -14,13 +14,17 @@ from tests.relay.test_sockets import opened
 from tests.samples import public_key
 from wireguard_mesh.core.forwarding import Buffer, spans
 from wireguard_mesh.core.sources import Source, UdpSource, WebSource
-from wireguard_mesh.protocol.wireguard import Transport
+from wireguard_mesh.core.turnstile import Turnstile, TurnstileLimits
+from wireguard_mesh.protocol.wireguard import Initiation, Transport
 from wireguard_mesh.relay.linux import LinuxPort
 from wireguard_mesh.relay.plain import PlainPort
 from wireguard_mesh.relay.port import SPARE_SOURCES, Complaints, FindRoute, Port, has_fast_path
 from wireguard_mesh.relay.sockets import close
 
 SOL_UDP, UDP_SEGMENT = 17, 103
+ONE_STRANGER = TurnstileLimits(calm_burst=1, without_cookie=10, with_cookie=10)  # then one of each kind a window
+INITIATION = Initiation(1, bytes(32), bytes(48), bytes(28), bytes(16)).build()
+WITH_COOKIE = INITIATION[:-16] + b"0123456789abcdef"
 
 
 @dataclass
@@ -31,6 +35,7 @@ class Relay:
     one: socket.socket
     two: socket.socket
     peers: set[Source]
+    turnstile: Turnstile
     came: list[tuple[Source, bytes]] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     way: dict[Source, UdpSource] = field(default_factory=dict)
@@ -72,6 +77,7 @@ def relay(request: pytest.FixtureRequest) -> Iterator[Relay]:
         pytest.skip("this machine has no fast path")
     sockets = opened("")
     peers: set[Source] = set()
+    turnstile = Turnstile(ONE_STRANGER)
     kind = LinuxPort if request.param == "linux" else PlainPort
     number = sockets[0][0].getsockname()[1]
     with (
@@ -84,7 +90,7 @@ def relay(request: pytest.FixtureRequest) -> Iterator[Relay]:
         two.connect(("::1", number))
         for sock in (one, two):
             sock.settimeout(5)
-        yield Relay(kind(sockets[0][0], peers.__contains__), one, two, peers)
+        yield Relay(kind(sockets[0][0], peers.__contains__, turnstile), one, two, peers, turnstile)
     close(sockets)
 
 
@@ -222,3 +228,39 @@ def test_a_fault_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
         "it cannot be done, which is not said again: no buffers",
         "it cannot be done, which is not said again: not permitted",
     ]
+
+
+def test_a_flood_of_initiations_is_shed_but_for_a_few(relay: Relay) -> None:
+    for _ in range(5):
+        relay.one.send(INITIATION)
+        relay.one.send(WITH_COOKIE)
+    relay.receive()
+    assert [datagram for _, datagram in relay.came] == [INITIATION, WITH_COOKIE, INITIATION]
+    assert relay.turnstile.shed == 7
+    relay.two.send(INITIATION)
+    relay.receive()
+    assert len(relay.came) == 3, "this window is full"
+    relay.turnstile.turn(0.5)
+    relay.two.send(INITIATION)
+    relay.receive()
+    assert len(relay.came) == 4
+
+
+def test_initiations_of_peers_do_not_wait_for_those_of_strangers(relay: Relay) -> None:
+    relay.peers.add(relay.source_two)
+    relay.two.send(INITIATION)
+    relay.receive()
+    for _ in range(5):
+        relay.one.send(INITIATION)
+    relay.two.send(INITIATION)
+    relay.two.send(INITIATION)
+    relay.receive()
+    assert len([source for source, _ in relay.came if source == relay.source_two]) == 3
+
+
+def test_of_initiations_in_one_piece_one_enters_in_a_flood(relay: Relay) -> None:
+    with_segments = (SOL_UDP, UDP_SEGMENT, len(INITIATION).to_bytes(2, "little"))
+    for _ in range(2):
+        relay.one.sendmsg([INITIATION * 8], [with_segments])
+        relay.receive()
+    assert len(relay.came) <= 9

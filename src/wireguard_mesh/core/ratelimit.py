@@ -76,6 +76,12 @@ class RateLimiter:
         bucket.tokens -= 1
         return 0.0
 
+    def give_back(self, source: Hashable, tokens: float) -> None:
+        """What was taken was worth it: give so much of it back, never more than `burst` in all."""
+        bucket = self._buckets.get(source)
+        if bucket is not None:
+            bucket.tokens = min(self._burst, bucket.tokens + tokens)
+
 
 def source_of(address: Address) -> Hashable:
     """What one subscriber is known by: an IPv4 address, or the /64 of an IPv6 address."""

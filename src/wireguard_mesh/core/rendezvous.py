@@ -175,15 +175,18 @@ class Rendezvous:
         responder = self._responders[vantage]
         if not responder.is_called(datagram):
             return None
-        refusal = self._gate.refusal(responder.cookie_key, source, datagram, now, random)
+        is_known = self._table.key_at(source) is not None
+        refusal = self._gate.refusal(responder.cookie_key, source, datagram, now, random, is_known=is_known)
         if refusal is not None:
             self.counts.cookie_replies += bool(refusal)
             return refusal
         try:
-            return self._answer(vantage, source, Initiation.parse(datagram), now, random)
+            answer = self._answer(vantage, source, Initiation.parse(datagram), now, random)
         except HandshakeRefused:
             self.counts.refused += 1
             return TAKEN
+        self._gate.succeeded(source)
+        return answer
 
     def _answer(self, vantage: int, source: Source, initiation: Initiation, now: Instant, random: Random) -> bytes:
         responder = self._responders[vantage]

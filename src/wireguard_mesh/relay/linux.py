@@ -21,6 +21,7 @@ from typing import Final
 
 from wireguard_mesh.core.forwarding import Buffer
 from wireguard_mesh.core.sources import Source, UdpSource, WebSource
+from wireguard_mesh.core.turnstile import Turnstile
 from wireguard_mesh.protocol.wireguard import INITIATION_SIZE, KEEPALIVE_SIZE
 from wireguard_mesh.relay.linux_layout import (
     BATCH,
@@ -28,9 +29,11 @@ from wireguard_mesh.relay.linux_layout import (
     CONTROL_WORDS,
     GRO,
     HEADER,
+    INITIATION,
     IOVEC,
     IP_PKTINFO,
     IPV6_RECVPKTINFO,
+    MAC2_HALF,
     NAME_ROOM,
     NAME_SIZES,
     ROOM,
@@ -56,11 +59,12 @@ _REMEMBERED: Final = (KEEPALIVE_SIZE, INITIATION_SIZE)  # sizes of what says ane
 class LinuxPort:
     """See `relay.port.Port`. `is_peer`: whether some peer is at a source, which is worth remembering."""
 
-    def __init__(self, sock: socket.socket, is_peer: Callable[[Source], bool]) -> None:
+    def __init__(self, sock: socket.socket, is_peer: Callable[[Source], bool], turnstile: Turnstile) -> None:
         self._socket = sock
         self._fd = sock.fileno()
         self._family = sock.family
         self._is_peer = is_peer
+        self._turnstile = turnstile
         self._data = Memory(BATCH * ROOM)
         self._names = Memory(BATCH * NAME_ROOM)
         self._controls = Memory(BATCH * CONTROL_ROOM)
@@ -126,9 +130,12 @@ class LinuxPort:
         flows: dict[tuple[UdpSource, int], list[int]] = {}
         for number in range(count):
             at = number * NAME_ROOM
-            source = sources.get(names[at : at + name_size])
+            name = names[at : at + name_size]
+            source = sources.get(name)
             is_piece = kinds[number] == GRO and controls[number]
             head = heads[number]
+            if head & TYPE_MASK == INITIATION and not self._may_enter(number, source, hash(name)):
+                continue
             if source is not None and not is_piece and head & TYPE_MASK == TRANSPORT and sizes[number] > KEEPALIVE_SIZE:
                 flow = flows.get((source, head))
                 if flow is None:
@@ -137,10 +144,17 @@ class LinuxPort:
                     flow.append(number)
             elif not flags[number] & TRUNCATED:
                 each = self._values[4 + number * CONTROL_WORDS] if is_piece else sizes[number]
-                self._take_one(number, source, names[at : at + name_size], sizes[number], each, handle)
+                if head & TYPE_MASK == INITIATION and self._turnstile.is_flooded:
+                    sizes[number] = min(sizes[number], each)  # one entered
+                self._take_one(number, source, name, sizes[number], each, handle)
         # After the others, which may have told where somebody is.
         for (source, head), numbers in flows.items():
             self._take_flow(source, head, numbers, sizes, handle, route)
+
+    def _may_enter(self, number: int, source: UdpSource | None, name: int) -> bool:
+        if source is not None:
+            return self._turnstile.admits_known(name)
+        return self._turnstile.admits(name, has_cookie=self._heads[number * ROOM // 8 + MAC2_HALF] != 0)
 
     def _take_one(
         self, number: int, known: UdpSource | None, name: bytes, size: int, each: int, handle: Handle

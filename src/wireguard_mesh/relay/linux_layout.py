@@ -12,7 +12,7 @@ from struct import Struct
 from typing import Final
 
 from wireguard_mesh.core.sources import UdpSource
-from wireguard_mesh.protocol.wireguard import MessageType
+from wireguard_mesh.protocol.wireguard import INITIATION_SIZE, MessageType
 
 BATCH: Final = 64  # messages a call
 ROOM: Final = 1 << 16  # bytes of a message
@@ -35,6 +35,8 @@ WORDS: Final = HEADER.size // 4
 CONTROL_WORDS: Final = CONTROL_ROOM // 4
 TYPE_MASK: Final = 0xFFFF_FFFF
 TRANSPORT: Final = MessageType.TRANSPORT.value
+INITIATION: Final = MessageType.INITIATION.value
+MAC2_HALF: Final = INITIATION_SIZE // 8 - 1  # eight bytes of an initiation's mac2, counted in eights
 GRO: Final = SOL_UDP | UDP_GRO << 32  # level and type of a control message, as one number
 TRUNCATED: Final = 0x20  # MSG_TRUNC
 _SEGMENT_CONTROL: Final = Struct("@QiiHxxxxxx")

@@ -16,6 +16,7 @@ from wireguard_mesh.core.instant import Instant
 from wireguard_mesh.core.relay_core import FORWARDING, RelayCore
 from wireguard_mesh.core.rendezvous import Observation, Rendezvous
 from wireguard_mesh.core.sources import Source, UdpSource, WebSource
+from wireguard_mesh.core.turnstile import Turnstile
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.protocol.wireguard import INITIATION_SIZE
 from wireguard_mesh.relay import clock
@@ -42,9 +43,10 @@ class Node:
         self._core = RelayCore(Rendezvous(setup.vantages), _permits, os.urandom, limits)
         self._loop = asyncio.get_running_loop()
         self._sockets: list[socket.socket] = []
+        self._turnstiles = tuple(Turnstile() for _ in setup.vantages)
         self._ports = tuple(
-            tuple(self._open(descriptor, use_fast_path=use_fast_path) for descriptor in vantage)
-            for vantage in setup.sockets
+            tuple(self._open(descriptor, turnstile, use_fast_path=use_fast_path) for descriptor in vantage)
+            for vantage, turnstile in zip(setup.sockets, self._turnstiles, strict=True)
         )
         self._forwarding = self._ports[FORWARDING]
         self._carriers = Carriers(min(setup.limits.carriers, spare_descriptors()), self._arrived, self._core.closed)
@@ -98,6 +100,7 @@ class Node:
         packets, size = forwarder.totals()
         dropped = {reason.value: count for reason, count in forwarder.dropped.items()}
         dropped["not sent"] = sum(port.dropped for ports in self._ports for port in ports)
+        dropped["too many handshakes of strangers"] = sum(turnstile.shed for turnstile in self._turnstiles)
         dropped["WebSocket too slow"] = self._carriers.dropped
         return Stats(
             uptime=clock.now().monotonic - self._began,
@@ -116,16 +119,17 @@ class Node:
             pairs=tuple(forwarder.busiest(TOP_PAIRS)),
         )
 
-    def _open(self, descriptor: int, *, use_fast_path: bool) -> Port:
+    def _open(self, descriptor: int, turnstile: Turnstile, *, use_fast_path: bool) -> Port:
         sock = socket.socket(fileno=descriptor)
         self._sockets.append(sock)
         port: type[LinuxPort | PlainPort] = LinuxPort if use_fast_path else PlainPort
-        return port(sock, self._core.is_at)
+        return port(sock, self._core.is_at, turnstile)
 
     def _readable(self, vantage: int, port: Port) -> None:
         self._now = now = clock.now()
         monotonic = now.monotonic
         find_route = self._core.forwarder.find_route
+        self._turnstiles[vantage].turn(monotonic)
 
         def handle(source: Source, buffer: Buffer, start: int, end: int, size: int) -> None:
             self._handle(vantage, port, source, buffer, start, end, size)

@@ -9,6 +9,8 @@ from typing import Final
 
 from wireguard_mesh.core.forwarding import Buffer
 from wireguard_mesh.core.sources import Source, WebSource
+from wireguard_mesh.core.turnstile import Turnstile
+from wireguard_mesh.protocol.wireguard import INITIATION_SIZE, MAC_LENGTH, MessageType, message_type
 from wireguard_mesh.relay.port import MAX_DATAGRAM, SPARE_SOURCES, Complaints, FindRoute, Handle
 
 BATCH: Final = 64
@@ -18,9 +20,10 @@ _NOTHING: Final = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
 class PlainPort:
     """See `relay.port.Port`. `is_peer`: whether some peer is at a source, which is worth remembering."""
 
-    def __init__(self, sock: socket.socket, is_peer: Callable[[Source], bool]) -> None:
+    def __init__(self, sock: socket.socket, is_peer: Callable[[Source], bool], turnstile: Turnstile) -> None:
         self._socket = sock
         self._is_peer = is_peer
+        self._turnstile = turnstile
         self._buffer = memoryview(bytearray(MAX_DATAGRAM))
         self._heard: set[Source] = set()
         self._spare = SPARE_SOURCES
@@ -48,6 +51,8 @@ class PlainPort:
                     return False
                 self._receiving.note(error)  # what an earlier packet met on its way, on some systems
                 continue
+            if message_type(self._buffer[:size]) is MessageType.INITIATION and not self._may_enter(source):
+                continue
             handle(source, self._buffer, 0, size, max(size, 1))
             self._remember(source)
         return True
@@ -67,6 +72,12 @@ class PlainPort:
     def knows(self, source: Source) -> bool:
         """Whether this source was heard on this socket, as far as is remembered."""
         return source in self._heard
+
+    def _may_enter(self, source: Source) -> bool:
+        if source in self._heard:
+            return self._turnstile.admits_known(hash(source))
+        has_cookie = any(self._buffer[INITIATION_SIZE - MAC_LENGTH : INITIATION_SIZE])
+        return self._turnstile.admits(hash(source), has_cookie=has_cookie)
 
     def _remember(self, source: Source) -> None:
         if source in self._heard or not self._is_peer(source):
