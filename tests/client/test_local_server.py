@@ -14,7 +14,7 @@ OTHER_USER = os.getuid() + 1
 
 
 class Handler:
-    """Says `done` with the request's name; `down` waits until it is let go; `set` fails."""
+    """Says `done` with the request's name; `down` waits until it is let go; `set` fails, `logout` by a fault of ours."""
 
     def __init__(self) -> None:
         self.release = asyncio.Event()
@@ -26,6 +26,8 @@ class Handler:
             await self.release.wait()
         if isinstance(request, local.SetRequest):
             raise NotFound("nothing there", "look elsewhere")
+        if isinstance(request, local.LogoutRequest):
+            raise ZeroDivisionError
         return local.Done(type(request).__name__)
 
 
@@ -61,6 +63,16 @@ async def test_what_it_cannot_do_it_refuses(handler: Handler, tmp_path: Path, se
     answer = local.answer.decode(await talk(tmp_path / "wg0.sock", sent))
     assert isinstance(answer, local.Refused)
     assert answer.code == code
+
+
+async def test_a_fault_of_ours_is_answered_and_logged_once(
+    handler: Handler, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        answer = local.answer.decode(await talk(tmp_path / "wg0.sock", b'{"type":"logout"}\n'))
+        assert isinstance(answer, local.Refused)
+        assert "the agent runs, but failed to answer" in answer.error
+    assert [record.exc_info is not None for record in caplog.records if record.levelname == "ERROR"] == [True]
 
 
 async def test_a_caller_that_says_nothing_gets_nothing(handler: Handler, tmp_path: Path) -> None:

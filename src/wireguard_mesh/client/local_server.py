@@ -29,6 +29,7 @@ _NETCHECKS: Final = (3, 0.1)
 _PINGS: Final = (20, 5.0)  # ping of iputils lets users do as much
 
 _BUSY: Final = Unavailable("the agent is asked too much at once", "try again")
+_FAULT: Final = Unavailable("the agent runs, but failed to answer by a fault of this program", "its log says more")
 
 Handler = Callable[[local.Request], Awaitable[local.Answer]]
 
@@ -43,6 +44,7 @@ class LocalServer:
         self._handler = handler
         self._own_uid = os.getuid() if own_uid is None else own_uid
         self._server: asyncio.Server | None = None
+        self._fault = ""  # the last one of ours, which is logged once
         self._netchecks = RateLimiter(*_NETCHECKS, what="the network was tried out just now")
         self._pings = RateLimiter(*_PINGS, what="pings come too fast")
         self._callers: dict[asyncio.Task[None], int] = {}  # and who they are
@@ -120,6 +122,12 @@ class LocalServer:
         except MeshError as error:
             log.info("refused a local request: %s", error)
             return _refused(error)
+        except Exception as error:
+            # A fault of ours: the next request may well be answered, and whoever asked is to know that the agent runs.
+            if repr(error) != self._fault:
+                log.exception("a local request failed by a fault of this program")
+            self._fault = repr(error)
+            return _refused(_FAULT)
 
 
 def _refused(error: MeshError) -> local.Refused:
