@@ -14,7 +14,7 @@ OTHER_USER = os.getuid() + 1
 
 
 class Handler:
-    """Says `done` with the request's name; `down` waits until it is let go; `set` fails, `logout` by a fault of ours."""
+    """Says `done` with the request's name; `down` waits until it is let go; `set` fails, `logout` does by our fault."""
 
     def __init__(self) -> None:
         self.release = asyncio.Event()
