@@ -34,7 +34,8 @@ class GateLimits(msgspec.Struct, frozen=True):
     `calm`: above it there is load; 500 that fail cost a core 3 %. One that succeeds counts as `success` of one that
     fails, so that 2,000 may, which is 40 % while it lasts. `looked_at`: under load, with a cookie. `failed`: of these,
     from one IPv4 address or IPv6 /64, WireGuard's own number for all. `known`: from where a peer is.
-    `replies`: cookie replies. `replies_per_subscriber`: to one address or /64, so that it leaves half to others.
+    `replies`: cookie replies, as many as `core.turnstile` lets in without a cookie at two vantage points.
+    `replies_per_subscriber`: to one address or /64, so that it leaves half to others.
     """
 
     calm: float = 500.0
@@ -45,8 +46,8 @@ class GateLimits(msgspec.Struct, frozen=True):
     failed_burst: float = 50.0
     known: float = 0.2
     known_burst: float = 4.0
-    replies: float = 500.0
-    replies_per_subscriber: float = 250.0
+    replies: float = 1000.0
+    replies_per_subscriber: float = 500.0
 
 
 class Gate:

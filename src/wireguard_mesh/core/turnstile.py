@@ -25,7 +25,7 @@ TRIED_SECONDS: Final = 4.0  # less than Rekey-Timeout, 5 s
 _SLOT_BITS: Final = 18
 _SLOTS: Final = 1 << _SLOT_BITS
 _MASK: Final = _SLOTS - 1
-_SHIFTS: Final = 64 - _SLOT_BITS
+_SHIFTS: Final = 64 - 2 * _SLOT_BITS
 
 
 class TurnstileLimits(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ class TurnstileLimits(msgspec.Struct, frozen=True):
 
 
 class _Seen:
-    """Sources that had their turn in this period."""
+    """Sources that had their turn in this period: a Bloom filter with two bits of each."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -62,11 +62,12 @@ class _Seen:
             self._slots = bytearray(_SLOTS)
 
     def is_first(self, source: int) -> bool:
-        """Whether it has not had its turn; now it has."""
-        slot = source >> self._shift & _MASK
-        if self._slots[slot]:
+        """Whether it has not had its turn; now it has. Of 10,000 that are first, 50 are mistaken for others."""
+        slots, shifted = self._slots, source >> self._shift
+        one, other = shifted & _MASK, shifted >> _SLOT_BITS & _MASK
+        if slots[one] and slots[other]:
             return False
-        self._slots[slot] = 1
+        slots[one] = slots[other] = 1
         return True
 
 
