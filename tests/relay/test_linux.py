@@ -10,6 +10,7 @@ from tests.relay.test_sockets import opened
 from wireguard_mesh.core.forwarding import Buffer
 from wireguard_mesh.core.sources import Source, UdpSource
 from wireguard_mesh.core.turnstile import Turnstile
+from wireguard_mesh.protocol.pings import Ping, PingKeys
 from wireguard_mesh.protocol.wireguard import Transport
 from wireguard_mesh.relay.linux import LinuxPort
 from wireguard_mesh.relay.linux_layout import BATCH
@@ -40,9 +41,9 @@ def test_an_answer_leaves_from_the_address_that_was_asked(host: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         sock.settimeout(5)
-        sock.sendto(b"hello", asked)
+        sock.sendto(KEEPALIVE, asked)
         port.receive(answer, nowhere)
-        assert sock.recvfrom(100) == (b"hello", asked), "a stranger's"
+        assert sock.recvfrom(100) == (KEEPALIVE, asked), "a stranger's"
         peers.add(came[0])
         sock.sendto(KEEPALIVE, asked)
         port.receive(answer, nowhere)
@@ -56,9 +57,35 @@ def test_an_answer_leaves_from_the_address_that_was_asked(host: str) -> None:
     close(sockets)
 
 
+def test_what_strangers_say_in_vain_is_not_looked_at() -> None:
+    sockets = opened("127.0.0.1")
+    peers: set[Source] = set()
+    turnstile = Turnstile()
+    port = LinuxPort(sockets[0][0], peers.__contains__, turnstile)
+    came: list[bytes] = []
+
+    def take(_source: Source, buffer: Buffer, start: int, end: int, _size: int) -> None:
+        came.append(bytes(buffer[start:end]))
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        data = Transport(1, 0, bytes(17)).build()
+        ping = Ping(bytes(32), 1).build(PingKeys(bytes(32)))
+        for datagram in (data, b"\5\0\0\0", b"", b"hello", b"\1\0\0\0" + bytes(60), KEEPALIVE, ping):
+            sock.sendto(datagram, sockets[0][0].getsockname())
+        port.receive(take, nowhere)
+        assert came == [KEEPALIVE, ping]
+        assert turnstile.ignored == 5
+        peers.add(sock.getsockname())
+        sock.sendto(data, sockets[0][0].getsockname())
+        port.receive(take, nowhere)
+        assert came == [KEEPALIVE, ping, data]
+    close(sockets)
+
+
 def test_there_is_more_when_a_batch_was_full() -> None:
     sockets = opened("127.0.0.1")
-    port = LinuxPort(sockets[0][0], lambda _: False, Turnstile())
+    port = LinuxPort(sockets[0][0], lambda _: True, Turnstile())
     sizes: list[int] = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for size in range(1, BATCH + 3):

@@ -99,6 +99,7 @@ def transport(index: int, size: int) -> bytes:
 
 
 def test_what_comes_is_given_with_its_source(relay: Relay) -> None:
+    relay.peers |= {relay.source_one, relay.source_two}
     relay.one.send(b"a" * 40)
     relay.two.send(b"b")
     relay.one.send(b"")
@@ -109,6 +110,7 @@ def test_what_comes_is_given_with_its_source(relay: Relay) -> None:
 
 
 def test_what_is_forwarded_arrives_as_it_was(relay: Relay) -> None:
+    relay.peers |= {relay.source_one, relay.source_two}
     relay.way[relay.source_one] = relay.source_two
     relay.way[relay.source_two] = relay.source_one
     for number in range(200):
@@ -158,6 +160,7 @@ def test_a_piece_of_a_fast_sender_leaves_whole(relay: Relay, count: int) -> None
 
 
 def test_what_cannot_go_is_counted_and_the_rest_goes_on(relay: Relay, caplog: pytest.LogCaptureFixture) -> None:
+    relay.peers |= {relay.source_one, relay.source_two}
     nowhere: UdpSource = ("::ffff:255.255.255.255", 9, 0, 0)
     relay.way[relay.source_one] = nowhere
     with caplog.at_level(logging.WARNING):
@@ -173,6 +176,7 @@ def test_what_cannot_go_is_counted_and_the_rest_goes_on(relay: Relay, caplog: py
 
 
 def test_nobody_there_is_no_fault(relay: Relay) -> None:
+    relay.peers |= {relay.source_one, relay.source_two}
     relay.way[relay.source_one] = relay.source_two
     relay.two.close()
     for _ in range(3):

@@ -18,6 +18,8 @@ import msgspec
 
 from wireguard_mesh.core.forwarding_peers import Bucket
 from wireguard_mesh.core.rendezvous_gate import UNDER_LOAD_AFTER
+from wireguard_mesh.protocol.pings import PING, PING_SIZE
+from wireguard_mesh.protocol.wireguard import INITIATION_SIZE, KEEPALIVE_SIZE, MessageType
 
 WINDOW: Final = 0.1  # seconds for which so many may enter
 SERVED_SECONDS: Final = 60.0  # half a cookie's life; 30,000 sources have their turn in it
@@ -26,6 +28,12 @@ _SLOT_BITS: Final = 18
 _SLOTS: Final = 1 << _SLOT_BITS
 _MASK: Final = _SLOTS - 1
 _SHIFTS: Final = 64 - 2 * _SLOT_BITS
+
+
+HEARD_OF_STRANGERS: Final = frozenset(
+    {(MessageType.INITIATION.value, INITIATION_SIZE), (MessageType.TRANSPORT.value, KEEPALIVE_SIZE), (PING, PING_SIZE)}
+)
+"""Type and size of what a relay can have a use for though nobody is known to be at its source."""
 
 
 class TurnstileLimits(msgspec.Struct, frozen=True):
@@ -87,6 +95,8 @@ class Turnstile:
         """Whether strangers send more than is looked at."""
         self.shed = 0
         """Initiations that were not looked at."""
+        self.ignored = 0
+        """Other datagrams from where nobody is that can have been of no use."""
 
     def turn(self, moment: float) -> None:
         """It is `moment`, in monotonic seconds."""

@@ -21,7 +21,7 @@ from typing import Final
 
 from wireguard_mesh.core.forwarding import Buffer
 from wireguard_mesh.core.sources import Source, UdpSource, WebSource
-from wireguard_mesh.core.turnstile import Turnstile
+from wireguard_mesh.core.turnstile import HEARD_OF_STRANGERS, Turnstile
 from wireguard_mesh.protocol.wireguard import INITIATION_SIZE, KEEPALIVE_SIZE
 from wireguard_mesh.relay.linux_layout import (
     BATCH,
@@ -160,12 +160,19 @@ class LinuxPort:
         self, number: int, known: UdpSource | None, name: bytes, size: int, each: int, handle: Handle
     ) -> None:
         source = known or source_of(self._family, name)
+        if known is None and size == each and not self._is_heard(number, source, size):
+            self._turnstile.ignored += 1
+            return
         control_size = self._words[10 + number * WORDS]
         if known is None:
             self._stranger = (source, number, control_size)
         handle(source, self._data.data, number * ROOM, number * ROOM + size, each or 1)
         if known is None or size in _REMEMBERED:
             self._remember(source, name, number, control_size)
+
+    def _is_heard(self, number: int, source: UdpSource, size: int) -> bool:
+        kind = self._heads[number * ROOM // 8] & TYPE_MASK
+        return (kind, size) in HEARD_OF_STRANGERS or self._is_peer(source)
 
     def _take_flow(
         self, source: UdpSource, head: int, numbers: list[int], sizes: list[int], handle: Handle, route: FindRoute

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from wireguard_mesh.core.forwarding import Buffer, ForwardingLimits
+from wireguard_mesh.core.forwarding_peers import Drop
 from wireguard_mesh.core.instant import Instant
 from wireguard_mesh.core.relay_core import FORWARDING, RelayCore
 from wireguard_mesh.core.rendezvous import Observation, Rendezvous
@@ -100,6 +101,9 @@ class Node:
         packets, size = forwarder.totals()
         dropped = {reason.value: count for reason, count in forwarder.dropped.items()}
         dropped["not sent"] = sum(port.dropped for ports in self._ports for port in ports)
+        dropped[Drop.STRANGER.value] = dropped.get(Drop.STRANGER.value, 0) + sum(
+            each.ignored for each in self._turnstiles
+        )
         dropped["too many handshakes of strangers"] = sum(turnstile.shed for turnstile in self._turnstiles)
         dropped["WebSocket too slow"] = self._carriers.dropped
         return Stats(
