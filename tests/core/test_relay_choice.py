@@ -51,7 +51,12 @@ def test_says_whose_an_endpoint_is() -> None:
     assert world.choice.relay_at(BY_UDP) == OWN_RELAY
     assert world.choice.relay_at(Endpoint.parse("203.0.113.101:8080")) == "r1"
     assert world.choice.relay_at(Endpoint(SERVER, 8081)) is None  # it does not forward
-    assert world.choice.relay_at(LOCAL) is None
+    assert world.choice.relay_at(MAPPED) is None
+
+
+def test_the_port_of_a_carrier_that_is_gone_is_no_direct_path() -> None:
+    assert World(OWN, far(1)).choice.relay_at(LOCAL) == OWN_RELAY
+    assert World(far(1)).choice.relay_at(LOCAL) is None
 
 
 def test_where_a_relay_was_is_no_peer_s_address() -> None:
@@ -192,7 +197,7 @@ def test_what_is_said_of_relays_that_are_unknown_is_ignored() -> None:
         world.choice.missed(relay, number, at(0))
     world.choice.carried(RelayId("r9"), LOCAL, at(0))
     world.choice.carried(OWN_RELAY, None, at(0))
-    assert world.choice.relay_at(LOCAL) is None
+    assert world.choice.rendezvous_peers(at(0))[FIRST.public_key].endpoint == BY_UDP
 
 
 def test_tells_distances_where_there_is_a_choice_only() -> None:

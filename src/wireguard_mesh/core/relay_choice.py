@@ -175,11 +175,11 @@ class RelayChoice:
 
     def relay_at(self, endpoint: Endpoint) -> RelayId | None:
         """The relay that forwards what is sent there, or did: what is there is no peer's own address."""
-        carrier = self._carriage.carrier
-        if carrier is not None and endpoint == carrier.local:
-            return carrier.relay
-        at = (key for key, station in self._stations.items() if endpoint in station.first.candidates)
-        return next(at, None) or self._former.get(endpoint)
+        for key, station in self._stations.items():
+            if endpoint in station.first.candidates:
+                return key
+        # No peer is on this machine: WireGuard may have the port of a carrier that is gone, of an earlier program even.
+        return self.carried_relay if endpoint.address.is_loopback else self._former.get(endpoint)
 
     def is_ready(self, now: Instant) -> bool:
         """Whether some relay knows this machine, so that peers may be called by it."""
