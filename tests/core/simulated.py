@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_network
+from itertools import count
 
 import msgspec
 
@@ -40,13 +41,14 @@ KEEPALIVE_SIZE = 32
 
 
 class Message(msgspec.Struct, array_like=True):
-    """`number`: of the packet of a flow, -1 for none."""
+    """`number`: of the packet of a flow, -1 for none. `session`: what both ends' indices stand for."""
 
     kind: int
     source: bytes
     target: bytes
     size: int
     number: int = -1
+    session: int = 0
 
 
 def at(seconds: float) -> Instant:
@@ -60,6 +62,8 @@ class _Peer:
     endpoint: Endpoint | None = None
     keepalive: int = 0
     handshake: float = 0.0
+    session: int = 0
+    sessions: tuple[int, ...] = ()
     initiated: float = float("-inf")
     received: int = 0
     sent: int = 0
@@ -78,6 +82,7 @@ class Device:
         self._network = network
         self._host = host
         self._key = key
+        self._sessions = count(key.raw[0] << 32)
         host.on_packet = self._receive
 
     def observed(self) -> ObservedDevice:
@@ -135,7 +140,7 @@ class Device:
             return
         age = EPOCH + now - one.handshake
         if age < REJECT_AFTER_TIME:
-            self._emit(one, Message(DATA, self._key.raw, key.raw, size, number), now)
+            self._emit(one, Message(DATA, self._key.raw, key.raw, size, number, one.session), now)
         if age >= REKEY_AFTER_TIME:
             self._initiate(key, now)
 
@@ -145,7 +150,8 @@ class Device:
         if one is None or is_young or now < one.initiated + REKEY_TIMEOUT - 0.001:
             return
         one.initiated = now
-        self._emit(one, Message(INITIATION, self._key.raw, key.raw, _SIZE[INITIATION]), now)
+        session = next(self._sessions)
+        self._emit(one, Message(INITIATION, self._key.raw, key.raw, _SIZE[INITIATION], session=session), now)
         self._network.at(now + REKEY_TIMEOUT, lambda then: self._initiate(key, then))
 
     def _emit(self, one: _Peer, message: Message, now: float) -> None:
@@ -160,14 +166,16 @@ class Device:
         one = self.peers.get(key)
         if one is None or message.target != self._key.raw or packet.destination.port != PORT:
             return
-        if message.kind == DATA and not one.handshake:
+        if message.kind == DATA and message.session not in one.sessions:
             return
         one.endpoint = packet.source
         one.received += message.size
         if message.kind != DATA:
-            one.handshake = EPOCH + now
+            one.handshake, one.session = EPOCH + now, message.session
+            one.sessions = (*one.sessions[-2:], message.session)
         if message.kind == INITIATION:
-            self._emit(one, Message(RESPONSE, self._key.raw, key.raw, _SIZE[RESPONSE]), now)
+            answer = Message(RESPONSE, self._key.raw, key.raw, _SIZE[RESPONSE], session=message.session)
+            self._emit(one, answer, now)
         elif message.kind == RESPONSE:
             self.send(key, KEEPALIVE_SIZE, now)
         elif message.number >= 0:
@@ -188,7 +196,8 @@ class Device:
 
 
 class SimulatedRelay:
-    """A rendezvous that forwards, on a host of its own. `forwarded` counts packets."""
+    """A rendezvous that forwards, on a host of its own: packets of sessions whose handshakes it saw, and no other.
+    `forwarded` counts packets."""
 
     def __init__(self, host: Host, seed: int, name: str = "server") -> None:
         self.relay = Relay(
@@ -197,6 +206,7 @@ class SimulatedRelay:
             ipv4=host.at(RELAY_PORT).address,  # type: ignore[arg-type]  # it has IPv4 in these tests
         )
         self.sources: dict[bytes, Endpoint] = {}
+        self.sessions: set[int] = set()
         self.forwarded = 0
         self.is_dead = False
         self._key = public_key(seed)
@@ -213,6 +223,9 @@ class SimulatedRelay:
                 answer = Message(RESPONSE, self._key.raw, message.source, _SIZE[RESPONSE])
                 self._host.send(RELAY_PORT, packet.source, msgspec.json.encode(answer), now)
         elif self.sources.get(message.source) == packet.source and message.target in self.sources:
+            if message.kind == DATA and message.session not in self.sessions:
+                return
+            self.sessions.add(message.session)
             self.forwarded += 1
             self._host.send(RELAY_PORT, self.sources[message.target], packet.payload, now)
 

@@ -613,6 +613,7 @@ def test_looks_are_bounded_by_what_they_cost_however_much_changes() -> None:
     assert bench.engine.next_look(at(2.4)) >= 2.4 + HURRIED_COST * 1000
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

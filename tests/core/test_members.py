@@ -24,9 +24,11 @@ from tests.natlab import (
 )
 from tests.samples import peer, public_key
 from wireguard_mesh.core.endpoints import Surroundings
+from wireguard_mesh.core.looks import RELAY_IDLE_LOOK
 from wireguard_mesh.core.members import Members
 from wireguard_mesh.core.probes import MAX_PEERS
 from wireguard_mesh.core.relay_choice import RelayChoice
+from wireguard_mesh.core.renewals import FOLLOW, PROOF
 from wireguard_mesh.core.tunnels import REKEY_TIMEOUT
 from wireguard_mesh.model.devices import BackendKind, ObservedDevice, ObservedPeer
 from wireguard_mesh.model.endpoints import Endpoint
@@ -225,6 +227,20 @@ def test_a_direct_path_that_dies_is_left_for_the_relay() -> None:
     assert len(last_seconds - pair.other.device.flows) < len(last_seconds) / 100
 
 
+def test_a_direct_session_that_no_relay_knows_is_back_when_wireguard_should_have_answered() -> None:
+    pair = joined(EASY, EASY)
+    pair.network.at(3.0, pair.world.tell)
+    pair.run(150.0)  # WireGuard has made another session meanwhile, directly
+    assert pair.kinds(150.0) == {PathKind.DIRECT}
+    for sender, receiver in ((pair.one, pair.other), (pair.other, pair.one)):
+        pair.flow(sender, receiver, 150.0, 40.0)
+    pair.cut(155.0)
+    pair.run(155.0 + PROOF + FOLLOW + RELAY_IDLE_LOOK)
+    arrived = max(pair.one.device.flows), max(pair.other.device.flows)
+    assert min(arrived) >= (5.0 + PROOF + 1.0) * FLOW_RATE
+    assert pair.kinds(155.0 + PROOF + FOLLOW + RELAY_IDLE_LOOK) == {PathKind.RELAY}
+
+
 def test_a_relay_that_dies_is_left_for_the_next_by_all_pairs_in_one_change() -> None:
     network = Network()
     internet = network.segment()
@@ -247,6 +263,12 @@ def test_a_relay_that_dies_is_left_for_the_next_by_all_pairs_in_one_change() -> 
     network.run(until=7.0)
     assert {agent.path(world.agents[number], 7.0).relay for number in (2, 3)} == {"r1"}
     assert world.kinds(7.0) == {PathKind.RELAY}
+    assert second.sessions, "the sessions that the dead one alone knew were made anew"
+    for number, other in enumerate(world.agents.values()):
+        if other is not agent:
+            agent.device.send(public_key(other.number), FLOW_SIZE, 7.0, number)
+    network.run(until=7.5)
+    assert {number for other in world.agents.values() for number in other.device.flows} == {1, 2}
 
 
 def test_a_machine_that_moves_is_reached_again_at_once() -> None:

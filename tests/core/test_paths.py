@@ -29,8 +29,9 @@ from wireguard_mesh.core.paths import (
     RelayWay,
 )
 from wireguard_mesh.core.probes import MAX_CANDIDATES, Probe, ProbeKind
+from wireguard_mesh.core.renewals import FOLLOW, PROOF, SETTLE
 from wireguard_mesh.core.rounds import FIRST_PAUSE, HOPELESS_PAUSE, LONGEST_PAUSE
-from wireguard_mesh.core.tunnels import KEEPALIVE_TIMEOUT, Tunnel
+from wireguard_mesh.core.tunnels import BUSY_RATE, KEEPALIVE_TIMEOUT, REKEY_AFTER_TIME, Tunnel
 from wireguard_mesh.model.devices import ObservedPeer
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.paths import Candidate, CandidateKind, Outcome, PathKind
@@ -519,11 +520,103 @@ def test_when_the_last_relay_died_direct_ways_are_tried_once_from_the_beginning(
 
 
 @pytest.mark.parametrize("is_elected", [False, True])
-def test_a_better_relay_is_taken_by_the_elected_end_alone(is_elected: bool) -> None:
+def test_a_better_relay_is_taken_by_the_elected_end_alone_when_wireguard_needs_a_session(is_elected: bool) -> None:
     bench = by_relay(FAR, is_elected=is_elected)
     bench.relays.chosen = (RelayId("b"), OTHER_RELAY)
     bench.look(2, RELAY)
+    assert bench.path.target is None, "b does not know the session, which carries what is sent"
+    bench.look(1 + REKEY_AFTER_TIME, RELAY)
     assert (bench.path.target == OTHER_RELAY) == is_elected
+    bench.look(2 + REKEY_AFTER_TIME, OTHER_RELAY)
+    assert bench.path.renewals.is_due == is_elected
+
+
+def test_a_flow_stays_on_a_relay_that_works() -> None:
+    bench = by_relay(FAR, is_elected=True)
+    bench.relays.chosen = (RelayId("b"), OTHER_RELAY)
+    bench.look(1 + REKEY_AFTER_TIME, RELAY, received=int(REKEY_AFTER_TIME * 2 * BUSY_RATE))
+    assert bench.path.target is None
+
+
+def test_back_to_the_relay_that_knows_the_session_goes_the_elected_end_at_once() -> None:
+    bench = by_relay(FAR, is_elected=True)
+    bench.look(2, OTHER_RELAY)
+    bench.look(3, OTHER_RELAY)
+    assert bench.path.target == RELAY
+    bench.look(4, RELAY)
+    bench.look(5, RELAY)
+    assert not bench.path.renewals.is_due
+
+
+@pytest.mark.parametrize("is_elected", [False, True])
+def test_a_session_that_only_a_dead_relay_knows_is_made_anew_by_one_end_first(is_elected: bool) -> None:
+    bench = by_relay(FAR, is_elected=is_elected)
+    bench.relays.working, bench.relays.chosen = {"b"}, (RelayId("b"), OTHER_RELAY)
+    bench.look(10, RELAY)
+    bench.look(10.1, OTHER_RELAY)
+    assert not bench.path.renewals.is_due
+    assert bench.path.renewals.due_at(bench.tunnel) == 10 + (SETTLE if is_elected else FOLLOW)
+    bench.look(10 + SETTLE, OTHER_RELAY)
+    assert bench.path.renewals.is_due == is_elected
+    bench.look(10 + FOLLOW, OTHER_RELAY)
+    assert bench.path.renewals.is_due
+
+
+def test_a_session_that_shows_life_on_the_new_relay_is_left_alone() -> None:
+    bench = by_relay(FAR, is_elected=True)
+    bench.relays.working, bench.relays.chosen = {"b"}, (RelayId("b"), OTHER_RELAY)
+    bench.look(10, RELAY)
+    bench.look(10.1, OTHER_RELAY, received=32)
+    bench.look(30, OTHER_RELAY)
+    assert not bench.path.renewals.is_due
+
+
+def test_a_session_is_not_made_anew_where_no_relay_is_left_to_do_it_by() -> None:
+    bench = by_relay(FAR, is_elected=True)
+    bench.relays.working, bench.relays.chosen = {"b"}, (RelayId("b"), OTHER_RELAY)
+    bench.look(10, RELAY)
+    bench.relays.working, bench.relays.chosen = set(), None
+    bench.look(11, OTHER_RELAY)
+    assert not bench.path.renewals.is_due
+    assert bench.path.renewals.due_at(bench.tunnel) == FOREVER
+
+
+def made_direct() -> Bench:
+    """Its session, of second 50, was made directly, so that no relay knows it; data got an answer at second 59."""
+    bench = direct()
+    bench.handshake = EPOCH + 50
+    bench.look(50, FAR.endpoint)
+    bench.look(59, FAR.endpoint, sent=2000, received=2000)
+    return bench
+
+
+def test_a_direct_session_that_the_relay_does_not_know_is_made_anew_once_wireguard_should_have_answered() -> None:
+    bench = made_direct()
+    bench.look(60, FAR.endpoint, sent=2000)
+    bench.look(60 + SUSPECT_AFTER, FAR.endpoint)
+    assert bench.path.target == RELAY
+    bench.look(60 + PROOF - 0.1, RELAY)
+    bench.look(60 + PROOF + FOLLOW, RELAY)
+    assert bench.path.renewals.is_due
+
+
+def test_a_direct_session_that_answers_in_wireguards_time_is_left_alone() -> None:
+    bench = made_direct()
+    bench.look(60, FAR.endpoint, sent=2000)
+    bench.look(60 + SUSPECT_AFTER, FAR.endpoint)
+    bench.look(60 + SUSPECT_AFTER + 1, RELAY)
+    bench.look(60 + KEEPALIVE_TIMEOUT, FAR.endpoint, received=32)
+    assert bench.path.kind is PathKind.DIRECT
+    bench.look(100, RELAY)
+    assert not bench.path.renewals.is_due
+
+
+def test_a_direct_session_without_any_sign_of_life_is_made_anew_at_once() -> None:
+    bench = made_direct()
+    bench.look(59 + SILENCE, FAR.endpoint)
+    assert bench.path.target == RELAY
+    bench.look(59 + SILENCE + FOLLOW, RELAY)
+    assert bench.path.renewals.is_due
 
 
 def test_another_way_to_the_same_relay_is_taken_by_each_end_itself() -> None:

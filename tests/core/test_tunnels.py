@@ -5,7 +5,16 @@ from hypothesis import strategies as st
 
 from tests.samples import public_key
 from wireguard_mesh.core.instant import Instant
-from wireguard_mesh.core.tunnels import BUSY_RATE, RATE_WINDOW, REJECT_AFTER_TIME, Tunnel, is_fresh
+from wireguard_mesh.core.tunnels import (
+    BUSY_RATE,
+    RATE_WINDOW,
+    REJECT_AFTER_TIME,
+    REKEY_AFTER_TIME,
+    REKEY_ATTEMPT_TIME,
+    REKEY_TIMEOUT,
+    Tunnel,
+    is_fresh,
+)
 from wireguard_mesh.model.devices import BackendKind, ObservedDevice, ObservedPeer
 from wireguard_mesh.model.names import InterfaceName
 
@@ -46,6 +55,25 @@ def test_how_long_data_is_unanswered_and_how_long_nothing_was_heard() -> None:
     assert tunnel.unanswered_for(at(15)) == 0
     assert tunnel.silent_for(at(15)) == 1
     assert tunnel.heard_since(13)
+
+
+def test_made_anew_it_is_as_good_as_new_and_keeps_its_exit_node_for_a_moment() -> None:
+    tunnel = Tunnel()
+    tunnel.observe(seen(1, 100), at(1))
+    tunnel.observe(seen(1, 100, 5000), at(10))
+    assert not tunnel.is_old(at(10))
+    assert tunnel.is_old(at(1 + REKEY_AFTER_TIME))
+    assert not tunnel.is_renewing(at(20))
+    tunnel.renewed(at(20))
+    assert not tunnel.alive(at(20))
+    assert tunnel.unanswered_for(at(30)) == 0
+    assert tunnel.is_renewing(at(20))
+    assert not tunnel.is_renewing(at(20 + REKEY_ATTEMPT_TIME))
+    assert tunnel.answers(at(20))
+    assert not tunnel.answers(at(20 + REKEY_TIMEOUT))
+    tunnel.observe(seen(21, 92), at(21))
+    assert tunnel.alive(at(21))
+    assert tunnel.heard_since(20)
 
 
 def test_dies_when_nothing_comes() -> None:

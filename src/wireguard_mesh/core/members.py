@@ -108,6 +108,8 @@ class Members:
             relaying = PairRelays(self._relays, self._ways, network_map.me, network_map.peers[key], now)
             if not session.is_trying() or relaying.at(seen.endpoint) is not None:
                 session.path.observe(seen.endpoint, session.tunnel, relaying, now, is_kept=is_kept)
+                if session.path.renewals.is_due:
+                    session.renew(now)
         self._relays.need({one.path.relay for one in self.sessions.values() if one.path.relay is not None})
 
     def _note_ways(self, network_map: NetworkMap | None, now: Instant) -> None:

@@ -17,9 +17,13 @@ repeated for some milliseconds, so that more arrive directly than by relay: then
 it carries keeps both ends there. The end that finds itself upgraded does the same once more.
 
 **From direct to relay** an end goes when data remains unanswered for `SUSPECT_AFTER` or nothing comes for longer than
-keepalives allow. The relay works in any case, and the other end follows the packets that come by it. If the direct path
-was well, the next probe finds it again at no cost; each time the patience grows, and so does the time that is then
+keepalives allow. The relay works in any case, and the other end follows the packets that come by it; if it does not
+know the session, `core.renewals` has another one made when there is proof that this one carries nothing. If the direct
+path was well, the next probe finds it again at no cost; each time the patience grows, and so does the time that is then
 spent on the relay, so that a path which works one way only does not flap.
+
+**From relay to relay** an end goes when its own one is dead. Where it is a matter of taste one end decides, and only
+when that costs nothing: the other relay knows the session, or WireGuard would make another one anyhow.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ from typing import Final, Protocol
 
 from wireguard_mesh.core.instant import Instant
 from wireguard_mesh.core.probes import Probe, ProbeKind
+from wireguard_mesh.core.renewals import Renewals
 from wireguard_mesh.core.rounds import Rounds
 from wireguard_mesh.core.trials import Trials, wall_time
 from wireguard_mesh.core.tunnels import Tunnel
@@ -78,7 +83,7 @@ class Path:
     __slots__ = (
         "_answers", "_away", "_confirm_due", "_confirms", "_hold_until", "_is_elected", "_is_moved", "_is_stranded",
         "_moved_at", "_probed_at", "_retreats", "_rounds", "_stay_until", "_suspects_at", "_trials", "endpoint", "kind",
-        "relay", "since", "target",
+        "relay", "renewals", "since", "target",
     )  # fmt: skip
 
     def __init__(self, *, is_elected: bool) -> None:
@@ -88,6 +93,7 @@ class Path:
         self.since = _NEVER
         self.target: Endpoint | None = None
         """Where WireGuard is to send from now on; None: leave it where it is."""
+        self.renewals = Renewals(is_elected=is_elected)
         self._is_elected = is_elected
         self._rounds = Rounds(is_elected=is_elected)
         self._trials = Trials()
@@ -130,6 +136,7 @@ class Path:
         """The tunnel no longer lives."""
         self.kind, self.endpoint, self.relay, self.target = PathKind.NONE, None, None, None
         self._rounds.stop()
+        self.renewals.stop()
         self._confirm_due = self._is_moved = False
         self._away = ()
 
@@ -143,6 +150,7 @@ class Path:
         if self.target is not None and endpoint not in (self.target, self.endpoint):
             self.target = None  # WireGuard followed the peer meanwhile
         relay = relaying.at(endpoint)
+        self.renewals.seen(relay, tunnel)
         if self.target is not None and endpoint != self.target:
             return
         self.target = None
@@ -172,15 +180,23 @@ class Path:
             self._rounds.hurry(self._stay_until, now)
         self._is_stranded = not works
         choice = relaying.choice()
-        if choice is None or choice[1] == endpoint:
-            return
-        # Where it is a matter of taste one end decides, and the other follows.
-        if not works or choice[0] == relay or self._is_elected:
+        if choice is None:
+            self.renewals.stop()
+        elif choice[1] == endpoint or (works and choice[0] != relay and not self._prefers(choice[0], tunnel, now)):
+            self.renewals.consider(tunnel, now)
+        else:
             self.target = choice[1]
+            self.renewals.left(choice[0], now, is_proven=not works or choice[0] != relay)
+
+    def _prefers(self, relay: RelayId, tunnel: Tunnel, now: Instant) -> bool:
+        """Whether the pair is to go to that relay, though its own one works."""
+        is_free = self.renewals.knows(relay) or (tunnel.is_old(now) and not tunnel.is_busy)
+        return self._is_elected and is_free
 
     def _observe_direct(
         self, endpoint: Endpoint, tunnel: Tunnel, relaying: Relaying, now: Instant, *, is_kept: bool
     ) -> None:
+        self.renewals.stop()
         if now.monotonic < self._stay_until:
             choice = relaying.choice()
             if choice is not None:
@@ -230,6 +246,7 @@ class Path:
         if choice is None:
             return
         self.target = choice[1]
+        self.renewals.left(choice[0], now, is_proven=is_silent)
         self._hold_until, self._confirms = _NEVER, MAX_CONFIRMS  # it is not to be defended
         if self._is_moved:
             self._is_moved = False

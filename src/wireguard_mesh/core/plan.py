@@ -1,7 +1,7 @@
 """From what stands to what is wanted of a WireGuard device, with the least operations.
 
-WireGuard's sessions live in its peers, so a peer whose key stays is changed in place and never made anew. `plan` is a
-pure function: planning again after the change was applied yields the empty change.
+WireGuard's sessions live in its peers, so a peer whose key stays is changed in place and not made anew, unless that is
+asked for (`resets`). `plan` is a pure function: planning again after the change was applied yields the empty change.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ ObservedPeers = Mapping[PublicKey, ObservedPeer]
 def plan(wanted: WantedDevice, observed: ObservedDevice, resets: Collection[PublicKey] = ()) -> DeviceChange:
     """The change that turns `observed` into `wanted`. Linear in the number of peers.
 
-    `resets`: peers without a session to be made anew, so that WireGuard begins a handshake at once.
+    `resets`: peers to be made anew, so that WireGuard begins a handshake at once: they have no session, or one that
+    can carry nothing (`core.renewals`).
 
     Order: first the peers that go, then those that stay, then the new ones. An allowed IP belongs to the last peer that
     claimed it, so one that moves needs no release first; `wanted` must give each prefix to one peer only.

@@ -15,7 +15,8 @@ for `RELAY_PATIENCE` at most: by a relay the first handshake reaches whoever is 
 Once a tunnel stands, `core.paths` says where to send. One that lives is doubted once either end has other addresses
 than before: each end sends the other a packet, which moves the other's endpoint (WireGuard paper, section 2.1), and
 which tells the other that it is heard. If nothing comes within `REKEY_TIMEOUT`, the addresses are tried as for a tunnel
-that is dead; only the relay, if there is one.
+that is dead; only the relay, if there is one. A tunnel that lives is never removed and made again, but for the one
+exception of `core.renewals`: it carries nothing, and the relay that could does not know its session.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ class Session:
         self.doubt_due = False
         """Whether addresses changed, so that from the next observation on the peer must be heard anew."""
         self.reset_due = False
-        """Whether the peer, which has no session, is to be removed and made again, which starts a handshake at once."""
+        """Whether the peer, whose session is none or worth nothing, is to be removed and made again, which starts a
+        handshake at once."""
 
     def call(self) -> None:
         """The peer is to get a packet; one that is under way already is too early."""
@@ -145,6 +147,16 @@ class Session:
             self._position = None
             self._try_until = _FOREVER
 
+    def renew(self, now: Instant) -> None:
+        """The tunnel carries nothing, and is to be made anew, by the relay at first."""
+        self.tunnel.renewed(now)
+        self.path.died()
+        self.reset_due = True
+        self.doubt_due = self.call_due = False
+        self._doubted_at = _NEVER
+        self._tries = 0
+        self._try_from(0, now.monotonic)
+
     def tick(self, now: Instant) -> None:
         """Go on to the next address if the time of this one is over."""
         if now.monotonic < self._try_until or not self._addresses:
@@ -188,7 +200,7 @@ class Session:
         if self.tunnel.alive(now):
             looks = self.path.look_at(now)
             if self._doubted_at == _NEVER:
-                return now.monotonic if self.doubt_due else looks
+                return now.monotonic if self.doubt_due else min(looks, self.path.renewals.due_at(self.tunnel))
             since = self._doubted_at
         else:
             looks = _FOREVER

@@ -13,6 +13,8 @@ from wireguard_mesh.model.devices import ObservedDevice, ObservedPeer
 from wireguard_mesh.model.keys import PublicKey
 
 REKEY_TIMEOUT: Final = 5.0  # WireGuard paper, section 6.1: seconds between two attempts at a handshake
+REKEY_AFTER_TIME: Final = 120.0  # the same section: what is sent after so many seconds has a new session made
+REKEY_ATTEMPT_TIME: Final = 90.0  # the same section: seconds for which handshakes are tried
 REJECT_AFTER_TIME: Final = 180.0  # the same section: no session is used longer, so no younger handshake means no tunnel
 KEEPALIVE_TIMEOUT: Final = (
     10.0  # WireGuard paper, section 6.1: within it a peer that got data answers, with an empty packet if need be
@@ -30,14 +32,16 @@ class Tunnel:
     """Signs of life of one peer."""
 
     __slots__ = (
-        "_converses", "_handshake", "_handshake_at", "_heard_at", "_received", "_sample", "_sent_before",
+        "_converses", "_handshake", "_heard_at", "_received", "_renewed_at", "_sample", "_sent_before", "handshake_at",
         "received_rate", "sent_rate", "unanswered_at",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._handshake = 0.0
-        self._handshake_at = _NEVER
+        self.handshake_at = _NEVER
+        """When the session was made."""
         self._received = 0
+        self._renewed_at = _NEVER
         self._heard_at = _NEVER
         self._sent_before = 0
         self.unanswered_at = _FOREVER
@@ -48,6 +52,23 @@ class Tunnel:
         """Bytes a second that went to the peer lately."""
         self.received_rate = 0.0
         """Bytes a second that came from it lately."""
+
+    def renewed(self, now: Instant) -> None:
+        """The peer is removed and made again: its session is no more."""
+        self._handshake, self.handshake_at, self._heard_at = 0.0, _NEVER, _NEVER
+        self._received = self._sent_before = 0
+        self.unanswered_at = _FOREVER
+        self._sample = (_NEVER, 0, 0)
+        self.sent_rate = self.received_rate = 0.0
+        self._renewed_at = now.monotonic
+
+    def is_renewing(self, now: Instant) -> bool:
+        """Whether that was lately, so that WireGuard is still trying to make another session."""
+        return now.monotonic - self._renewed_at < REKEY_ATTEMPT_TIME
+
+    def is_old(self, now: Instant) -> bool:
+        """Whether WireGuard would make another session as soon as something is sent."""
+        return now.monotonic - self.handshake_at >= REKEY_AFTER_TIME
 
     def observe(self, seen: ObservedPeer, now: Instant) -> bool:
         """What the device says of the peer; whether something came since the last look."""
@@ -64,7 +85,7 @@ class Tunnel:
         if is_shaken:
             age = max(0.0, now.wall - seen.latest_handshake) if is_first else 0.0
             self._handshake = seen.latest_handshake
-            self._handshake_at = now.monotonic - age if self._handshake else _NEVER
+            self.handshake_at = now.monotonic - age if self._handshake else _NEVER
         if is_heard:
             self._heard_at = now.monotonic
         self._received = seen.received_bytes
@@ -85,14 +106,17 @@ class Tunnel:
 
     def alive(self, now: Instant) -> bool:
         """Whether the tunnel demonstrably carries packets."""
-        return now.monotonic - self._handshake_at < REJECT_AFTER_TIME or now.monotonic - self._heard_at < HEARD_FOR
+        return now.monotonic - self.handshake_at < REJECT_AFTER_TIME or now.monotonic - self._heard_at < HEARD_FOR
 
     def dead_at(self) -> float:
         """When it no longer counts as alive, if nothing more comes."""
-        return max(self._handshake_at + REJECT_AFTER_TIME, self._heard_at + HEARD_FOR)
+        return max(self.handshake_at + REJECT_AFTER_TIME, self._heard_at + HEARD_FOR)
 
     def answers(self, now: Instant) -> bool:
-        """Whether the tunnel lives, and the peer has not been silent to what it should have answered."""
+        """Whether the tunnel lives, or has just been made anew, and the peer has not been silent to what it should have
+        answered."""
+        if now.monotonic - self._renewed_at < REKEY_TIMEOUT:
+            return True
         return self.alive(now) and self.unanswered_for(now) < KEEPALIVE_TIMEOUT + REKEY_TIMEOUT
 
     def unanswered_for(self, now: Instant) -> float:
@@ -107,11 +131,11 @@ class Tunnel:
 
     def silent_for(self, now: Instant) -> float:
         """Seconds since the last sign of life."""
-        return now.monotonic - max(self._handshake_at, self._heard_at)
+        return now.monotonic - max(self.handshake_at, self._heard_at)
 
     def heard_since(self, moment: float) -> bool:
         """Whether there was a sign of life after that monotonic moment."""
-        return max(self._handshake_at, self._heard_at) > moment
+        return max(self.handshake_at, self._heard_at) > moment
 
     @property
     def sends_much(self) -> bool:

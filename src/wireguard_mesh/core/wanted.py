@@ -47,8 +47,9 @@ def tunnel_mtu(settings: Settings, link_mtu: int) -> int:
 
 
 def is_member(peer: Peer, session: Session, now: Instant) -> bool:
-    """Whether the peer belongs into the device: it is online, or its tunnel lives whatever the server says."""
-    return peer.online or session.tunnel.alive(now)
+    """Whether the peer belongs into the device: it is online, or its tunnel lives or is being made anew, whatever the
+    server says."""
+    return peer.online or session.tunnel.alive(now) or session.tunnel.is_renewing(now)
 
 
 def wanted_device(
