@@ -19,6 +19,8 @@ from tests.waiting import until
 from wireguard_mesh.core.relay_core import RelayCore
 from wireguard_mesh.core.sources import endpoint_of
 from wireguard_mesh.model.relays import OWN_RELAY
+from wireguard_mesh.protocol import cookies
+from wireguard_mesh.protocol.wireguard import Initiation
 from wireguard_mesh.relay import node as node_module
 from wireguard_mesh.relay.control import Limits, Roster, Setup
 from wireguard_mesh.relay.node import OWN_DESCRIPTORS, Node, spare_descriptors
@@ -112,6 +114,24 @@ async def test_a_pair_talks_through_it(make: Make) -> None:
     assert stats.received_bytes >= stats.forwarded_bytes >= 20_000
     assert (stats.pairs[0].source, stats.pairs[0].destination) == (one.key, two.key)
     assert stats.memory > 1_000_000
+
+
+async def test_a_flood_of_handshakes_is_shed_and_peers_go_on(make: Make) -> None:
+    ground = make()
+    one, two = await ground.peer(1), await ground.peer(2)
+    initiation = Initiation(1, bytes(32), bytes(48), bytes(28), bytes(16)).build()
+    flood = cookies.with_macs(cookies.mac1_key(VANTAGES[0].public_key), initiation)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        for number in range(4000):
+            stranger.sendto(flood, ("127.0.0.1", ground.port))
+            if number % 100 == 99:
+                await asyncio.sleep(0)
+        await until(lambda: ground.node.stats().dropped["too many handshakes of strangers"] > 0)
+        to_two, _ = await one.call(two)
+        one.send(packet(to_two, 1))
+        assert await two.receive() == packet(to_two, 1)
+        await one.meet(0)
+    assert ground.node.stats().sessions == 2
 
 
 async def test_both_vantage_points_observe(make: Make) -> None:
