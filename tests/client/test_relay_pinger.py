@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator
 from ipaddress import IPv4Address
 
@@ -64,8 +65,9 @@ class Pinging:
     def __init__(self, offset: float = 0.0, mark: int = 0) -> None:
         self.relays = RelayChoice()
         self.news = 0
+        self.offset = offset
         self.pinger = RelayPinger(
-            self.relays, private_key(1), clock.now, offset=lambda: offset, on_news=self._count, mark=mark
+            self.relays, private_key(1), clock.now, offset=lambda: self.offset, on_news=self._count, mark=mark
         )
 
     def _count(self) -> None:
@@ -131,6 +133,16 @@ async def test_times_grow_though_clocks_do_not(answering: Answering, monkeypatch
         await until(lambda: len(answering.pings) > 1)
     first, second = answering.pings[:2]
     assert second.microseconds == first.microseconds + 1
+
+
+async def test_a_clock_that_was_a_day_ahead_for_a_moment_spoils_nothing(answering: Answering) -> None:
+    one = Pinging(offset=86_400.0)  # right until somebody sets this machine's clock, which is told by the next answer
+    async with one.running():
+        one.need(answering)
+        await until(lambda: len(answering.pings) > 0)
+        one.offset = 0.0
+        await until(lambda: len(answering.pings) > 1)
+    assert abs(answering.pings[1].microseconds / 1_000_000 - time.time()) < 60
 
 
 async def test_asks_by_the_relays_clock(answering: Answering) -> None:

@@ -23,7 +23,7 @@ from wireguard_mesh.core.relay_pings import Ping as Due
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import InvalidValue
 from wireguard_mesh.model.keys import PrivateKey, PublicKey
-from wireguard_mesh.protocol.pings import Ping, PingKeys, Pong, is_pong
+from wireguard_mesh.protocol.pings import MAX_SKEW_SECONDS, Ping, PingKeys, Pong, is_pong
 
 LATE: Final = 4.0  # seconds after which an answer means nothing any more
 MAX_ASLEEP: Final = 1.0  # seconds until it is asked again what is due
@@ -31,6 +31,7 @@ MAX_READ: Final = 128  # bytes; no pong is as long
 MAX_BATCH: Final = 32  # datagrams read before others have their turn
 MAX_KEYS: Final = 64  # of vantage points, kept
 _MICRO: Final = 1_000_000
+_NEVER_TAKEN: Final = MAX_SKEW_SECONDS * 1_000_000  # microseconds that a ping is too early by
 _TIME_OF_PONG: Final = struct.Struct("<4xQ")  # behind its type; believed only once the whole is verified
 
 log = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ class RelayPinger:
         return min(MAX_ASLEEP, next_at - now.monotonic)
 
     def _send(self, due: Due, wall: float) -> None:
-        self._last = moment = max(self._last + 1, int((wall + self._offset()) * _MICRO))
+        self._last = moment = self._next_moment(wall + self._offset())
         keys = self._keys_of(due.public_key)
         self._asked[moment] = _Asked(due, keys, time.perf_counter())
         loop = asyncio.get_running_loop()
@@ -126,6 +127,12 @@ class RelayPinger:
         with contextlib.suppress(OSError):  # no route there, or not this family: no answer will come
             where = (str(due.endpoint.address), due.endpoint.port)
             self._socket(due.endpoint.address.version).sendto(Ping(self._public_key, moment).build(keys), where)
+
+    def _next_moment(self, relays_time: float) -> int:
+        """The time of the next ping: later than the last one's, unless no relay can have taken that one: this machine's
+        clock was far ahead then."""
+        moment = int(relays_time * _MICRO)
+        return moment if self._last > moment + _NEVER_TAKEN else max(self._last + 1, moment)
 
     def _keys_of(self, public_key: PublicKey) -> PingKeys:
         if public_key not in self._keys:
