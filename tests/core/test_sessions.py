@@ -4,10 +4,11 @@ from hypothesis import strategies as st
 
 from tests.samples import public_key
 from wireguard_mesh.core.instant import Instant
-from wireguard_mesh.core.sessions import FIRST_LOOK, LONGEST_TRY, Session
+from wireguard_mesh.core.sessions import FIRST_LOOK, LONGEST_TRY, WATCH, Session
 from wireguard_mesh.core.tunnels import HEARD_FOR, KEEPALIVE_TIMEOUT, REJECT_AFTER_TIME, REKEY_TIMEOUT
 from wireguard_mesh.model.devices import ObservedPeer
 from wireguard_mesh.model.endpoints import Endpoint
+from wireguard_mesh.model.paths import PathKind
 
 EPOCH = 1_000_000.0
 A, B, C = (Endpoint.parse(f"192.0.2.{number}:51820") for number in (1, 2, 3))
@@ -80,6 +81,19 @@ def test_a_handshake_makes_it_alive_and_the_address_wireguards_own() -> None:
     assert one.change_at(at(2)) == 1 + REJECT_AFTER_TIME
     one.tick(at(100))
     assert one.endpoint() is None
+
+
+def test_a_direct_path_that_carries_data_is_watched_where_a_relay_could_replace_it() -> None:
+    one = session(A)
+    one.observe(seen(handshake=1), at(2))
+    one.offer(B, (A,), at(2))
+    assert one.change_at(at(2)) == 1 + REJECT_AFTER_TIME
+    one.observe(msgspec.structs.replace(seen(handshake=1), sent_bytes=5000), at(3))
+    assert one.change_at(at(3)) == 1 + REJECT_AFTER_TIME
+    one.path.kind = PathKind.DIRECT
+    assert one.change_at(at(3)) == 3 + WATCH
+    one.observe(msgspec.structs.replace(seen(handshake=1), sent_bytes=5032), at(4))
+    assert one.change_at(at(4)) == 1 + REJECT_AFTER_TIME
 
 
 def test_it_is_dead_after_reject_after_time() -> None:

@@ -28,12 +28,14 @@ from wireguard_mesh.core.paths import Path
 from wireguard_mesh.core.tunnels import REKEY_TIMEOUT, Tunnel
 from wireguard_mesh.model.devices import ObservedPeer
 from wireguard_mesh.model.endpoints import Endpoint
+from wireguard_mesh.model.paths import PathKind
 
 CALL_AFTER: Final = 0.1  # longer than the others take from the news of a newcomer to a device that answers
 FOLLOW_AFTER: Final = 0.3  # longer than a newcomer takes from its first map to a device that answers
 RELAY_PATIENCE: Final = 1.0  # seconds that a newcomer waits for a relay before it calls without
 LONGEST_TRY: Final = 60.0  # seconds that an address is tried once all have been tried a few times
 FIRST_LOOK: Final = 0.05  # seconds after its start at which a handshake is looked for; then twice as late each time
+WATCH: Final = 1.0  # seconds between two looks at a direct path that carries data
 EARLY_LOOK: Final = 0.05  # seconds between two looks whether the newcomer's call has come by relay
 _FIRST_TRIES: Final = 2  # rounds through all addresses before they take longer
 _DOUBLINGS: Final = 8  # of the time for an address: beyond LONGEST_TRY anyhow, and no power that overflows
@@ -211,7 +213,9 @@ class Session:
         return min(looks, now.monotonic + max(FIRST_LOOK, age)) if age < REKEY_TIMEOUT else looks
 
     def change_at(self, now: Instant) -> float:
-        """When something changes by time alone: the next address is due, or the tunnel can no longer be alive."""
+        """When something changes by time alone: the next address is due, or the tunnel can no longer be alive; or when
+        to look whether data on a direct path, which a relay could replace, is answered."""
         if self._try_until == _FOREVER:
-            return max(now.monotonic, self.tunnel.dead_at())
+            is_watched = self.tunnel.is_used and self._relay is not None and self.path.kind is PathKind.DIRECT
+            return min(max(now.monotonic, self.tunnel.dead_at()), now.monotonic + WATCH if is_watched else _FOREVER)
         return max(self._try_until, now.monotonic) if self._addresses else _FOREVER

@@ -21,6 +21,7 @@ KEEPALIVE_TIMEOUT: Final = (
 )
 UNANSWERED_BYTES: Final = 1024  # more than a session's keepalives and one handshake: something was to be answered
 HEARD_FOR: Final = 60.0  # received bytes prove life as long; more than two keepalives of 25 s
+USED_BYTES: Final = 256  # between two looks: more than a handshake and keepalives
 BUSY_RATE: Final = 100_000.0  # bytes a second: some seventy full packets; more than probes make, too
 RATE_WINDOW: Final = 0.05  # seconds that a rate is taken over at least: one packet is no flow
 _EVEN: Final = 1.5  # flows whose rates differ by less count as equal
@@ -32,7 +33,8 @@ class Tunnel:
     """Signs of life of one peer."""
 
     __slots__ = (
-        "_converses", "_handshake", "_heard_at", "_received", "_renewed_at", "_sample", "_sent_before", "handshake_at",
+        "_converses", "_handshake", "_heard_at", "_received", "_renewed_at", "_sample", "_sent", "_sent_before",
+        "handshake_at", "is_used",
         "received_rate", "sent_rate", "unanswered_at",
     )  # fmt: skip
 
@@ -43,7 +45,9 @@ class Tunnel:
         self._received = 0
         self._renewed_at = _NEVER
         self._heard_at = _NEVER
-        self._sent_before = 0
+        self._sent = self._sent_before = 0
+        self.is_used = False
+        """Whether data went to the peer between the last two looks."""
         self.unanswered_at = _FOREVER
         """The look at which it was seen that data is unanswered."""
         self._converses = False
@@ -56,7 +60,7 @@ class Tunnel:
     def renewed(self, now: Instant) -> None:
         """The peer is removed and made again: its session is no more."""
         self._handshake, self.handshake_at, self._heard_at = 0.0, _NEVER, _NEVER
-        self._received = self._sent_before = 0
+        self._received = self._sent = self._sent_before = 0
         self.unanswered_at = _FOREVER
         self._sample = (_NEVER, 0, 0)
         self.sent_rate = self.received_rate = 0.0
@@ -75,7 +79,7 @@ class Tunnel:
         is_heard = 0 < self._received < seen.received_bytes
         is_shaken = seen.latest_handshake != self._handshake
         if is_heard:
-            self._converses = seen.received_bytes - self._received > UNANSWERED_BYTES
+            self._converses = seen.received_bytes - self._received > USED_BYTES
         if is_heard or is_shaken:
             self._sent_before = seen.sent_bytes
             self.unanswered_at = _FOREVER
@@ -89,6 +93,8 @@ class Tunnel:
         if is_heard:
             self._heard_at = now.monotonic
         self._received = seen.received_bytes
+        self.is_used = seen.sent_bytes - self._sent > USED_BYTES
+        self._sent = seen.sent_bytes
         self._measure(seen, now, is_new=is_first)
         return is_heard
 
