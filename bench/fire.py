@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address
 from typing import Final
 
@@ -20,6 +21,7 @@ from bench.wireguard_peers import RECEIVED_AT_MOST, WirePeer, connect, drain, pa
 from lab import Host, Lab
 from tests.fuzz.inputs import inputs
 from wireguard_mesh.protocol.cookies import mac1_key, with_macs
+from wireguard_mesh.protocol.handshake import Initiator
 from wireguard_mesh.protocol.wireguard import INITIATION_SIZE, MACS_LENGTH, TRANSPORT_HEADER_SIZE
 
 SOURCES: Final = 10_000
@@ -27,8 +29,13 @@ READY: Final = 2_000  # datagrams that are made before, and sent again and again
 STRANGERS: Final = 200  # keys that nobody registered
 PACKET: Final = 200  # bytes that the pair exchanges
 RECOVERY_LIMIT: Final = 60.0  # seconds
+NEWCOMERS: Final = 10
+NEWCOMER_EACH: Final = 3.0  # seconds
+NEWCOMER_LIMIT: Final = 20.0  # for the last of them
+REKEY_TIMEOUT: Final = 5.0  # WireGuard paper, section 6.1
 FIRST_SOURCE: Final = IPv4Address("10.8.40.0")
 _AT_ONCE: Final = 50
+_REST: Final = 0.02
 _UDP_HEADER: Final = struct.Struct("!HHHH")
 _IPV4_HEADER: Final = struct.Struct("!BBHHHBBH4s4s")
 _COUNTER: Final = re.compile(r"packets (\d+) bytes (\d+)")
@@ -62,10 +69,11 @@ class Battlefield:
         lan = lab.switch("lan", "10.8.0.0/16")
         hosts = {name: lab.host(name, lan) for name in ("relay", "near", "far", "strangers")}
         self.random = random.Random(seed)
-        self.relay = RelayProcess(hosts["relay"], ("near", "far"))
+        self.relay = RelayProcess(hosts["relay"], ("near", "far", *map(_newcomer, range(NEWCOMERS))))
         self._host, self._strangers = hosts["relay"], hosts["strangers"]
         self._host.nft(_RULES)
-        self.near, self.far = (self._peer(hosts[name]) for name in ("near", "far"))
+        self._home = hosts["near"]
+        self.near, self.far = (self._peer(hosts[name], name) for name in ("near", "far"))
         self.pair = self._tunnel()
 
     @property
@@ -87,6 +95,38 @@ class Battlefield:
     def under_fire(self, shots: Callable[[], Iterator[Shot]], seconds: float) -> Outcome:
         """What it did to the pair, which then begins anew: each kind of fire meets a route that stands."""
         self._lost = 0
+        with self._firing(shots, seconds) as sent:
+            times = self.talk(seconds)
+            total = sent()
+        end = time.monotonic()
+        self.pair = self._tunnel()
+        return Outcome(total, times, self._lost, time.monotonic() - end)
+
+    def newcomers(self, shots: Callable[[], Iterator[Shot]]) -> list[float]:
+        """Seconds until registered peers have a session that call for the first time while strangers fire, one each
+        few seconds from the beginning on. They call again as WireGuard does; infinity for those that never got in."""
+        came: dict[WirePeer, float] = {}
+        called: dict[WirePeer, tuple[float, Initiator]] = {}
+        taken: list[float] = []
+        vantage = self.vantages[0].key
+        with self._firing(shots, NEWCOMERS * NEWCOMER_EACH + NEWCOMER_LIMIT) as sent:
+            start = time.monotonic()
+            while (now := time.monotonic()) < start + NEWCOMERS * NEWCOMER_EACH + NEWCOMER_LIMIT:
+                if len(taken) + len(came) < NEWCOMERS and now >= start + (len(taken) + len(came)) * NEWCOMER_EACH:
+                    came[self._peer(self._home, _newcomer(len(taken) + len(came)))] = now
+                for peer, since in list(came.items()):
+                    if peer not in called or now - called[peer][0] >= REKEY_TIMEOUT:
+                        called[peer] = now, peer.call_for(vantage)
+                    if peer.has_answer(called[peer][1], vantage):
+                        taken.append(time.monotonic() - since)
+                        del came[peer]
+                time.sleep(_REST)
+            sent()
+        return taken + [float("inf")] * len(came)
+
+    @contextmanager
+    def _firing(self, shots: Callable[[], Iterator[Shot]], seconds: float) -> Iterator[Callable[[], int]]:
+        """What is yielded waits for the end of it, and says how much was sent."""
         spawn = multiprocessing.get_context("fork")
         ours, theirs = spawn.Pipe(duplex=False)
         with self._strangers.machine.network():
@@ -95,12 +135,8 @@ class Battlefield:
             firing = spawn.Process(target=lambda: theirs.send(self._fire(raw, shots(), seconds)), daemon=True)
             with on_core(LOAD_CPU):
                 firing.start()
-            times = self.talk(seconds)
-            sent: int = ours.recv()
+            yield ours.recv
             firing.join()
-        end = time.monotonic()
-        self.pair = self._tunnel()
-        return Outcome(sent, times, self._lost, time.monotonic() - end)
 
     def answers(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """What the relay sent to addresses of strangers, in datagrams and in bytes with IP and UDP headers: cookie
@@ -110,11 +146,11 @@ class Battlefield:
 
     _lost = 0
 
-    def _peer(self, host: Host) -> WirePeer:
+    def _peer(self, host: Host, name: str) -> WirePeer:
         with host.machine.network():
             opened = prepare(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         opened.bind((str(host.ipv4), 0))
-        return WirePeer(host.name, connect(opened, self.vantages[0].address))
+        return WirePeer(name, connect(opened, self.vantages[0].address))
 
     def _tunnel(self) -> Pair:
         deadline = time.monotonic() + RECOVERY_LIMIT
@@ -162,6 +198,10 @@ def kinds(field: Battlefield) -> dict[str, Callable[[], Iterator[Shot]]]:
         "handshakes with a right mac1": from_anywhere(_with_right_mac1(field)),
         "handshakes of strangers": from_anywhere(_of_strangers(field)),
     }
+
+
+def _newcomer(number: int) -> str:
+    return f"newcomer {number}"
 
 
 def _round_trip(way: Pair, choose: random.Random) -> float:

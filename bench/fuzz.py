@@ -81,6 +81,7 @@ def _relay() -> list[Figure]:
                 )
             )
         minutes = (time.monotonic() - start) / 60
+        newcomers = sorted(field.newcomers(kinds(field)["handshakes of strangers"]))
         cookies, others = field.answers()
         return [
             Figure(name="fuzz: datagrams to a relay", value=sent, unit="", note=f"{minutes:.1f} minutes, seed {SEED}"),
@@ -97,6 +98,12 @@ def _relay() -> list[Figure]:
                 value=usage(field.relay.pid).rss - memory,
                 unit="MB",
                 note=f"from {memory:.0f} MB",
+            ),
+            Figure(
+                name="fuzz: newcomers' time until a session under handshakes of strangers, median",
+                value=percentile(newcomers, 50),
+                unit="s",
+                note=f"worst {newcomers[-1]:.1f} s, of {len(newcomers)} that call each 5 s",
             ),
             *figures,
         ]

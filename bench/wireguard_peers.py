@@ -82,12 +82,37 @@ class WirePeer:
         other.receive(MessageType.TRANSPORT)
         return index, initiator.sender
 
+    def call_for(self, responder: PublicKey) -> Initiator:
+        """Send a first message, and do not wait."""
+        initiator = self.initiation(responder)
+        self._send(initiator.datagram)
+        return initiator
+
+    def has_answer(self, initiator: Initiator, responder: PublicKey) -> bool:
+        """Whether the answer to that message has come; a cookie that has come in its place is kept for the next."""
+        timeout = self.socket.gettimeout()
+        self.socket.setblocking(False)
+        try:
+            self._finish(initiator, responder)
+        except (BlockingIOError, TimeoutError, HandshakeRefused):
+            return False
+        finally:
+            self.socket.settimeout(timeout)
+        return True
+
     def _finish(self, initiator: Initiator, responder: PublicKey) -> tuple[int, SessionKeys]:
-        """Raises `TimeoutError` for a response that does not come, be it that a cookie came in its place."""
-        answer = self.receive(MessageType.RESPONSE, MessageType.COOKIE_REPLY)
-        if message_type(answer) is MessageType.RESPONSE:
-            return initiator.finish(answer)
-        self._cookies[responder] = initiator.open_cookie(answer)
+        """Passes over what answers somebody else's message under this address. Raises `TimeoutError` for a response
+        that does not come, be it that a cookie came in its place."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            answer = self.receive(MessageType.RESPONSE, MessageType.COOKIE_REPLY)
+            try:
+                if message_type(answer) is MessageType.RESPONSE:
+                    return initiator.finish(answer)
+                self._cookies[responder] = initiator.open_cookie(answer)
+            except HandshakeRefused:
+                continue
+            raise TimeoutError
         raise TimeoutError
 
     def receive(self, *wanted: MessageType) -> bytes:
