@@ -3,7 +3,7 @@ from ipaddress import ip_address, ip_network
 import msgspec
 
 from tests.samples import peer
-from wireguard_mesh.core.endpoints import Surroundings, is_virtual_link, published
+from wireguard_mesh.core.endpoints import Surroundings, is_virtual_link, leads_inside, published
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.hosts import LocalAddress
 from wireguard_mesh.model.names import InterfaceName
@@ -110,3 +110,31 @@ def test_without_knowledge_of_our_links_nothing_is_doubted() -> None:
         ("[2001:db8:2::1]:51820", CandidateKind.IPV6),
         ("203.0.113.7:51820", CandidateKind.HOST),
     ]
+
+
+MESH = (ip_network("10.100.0.0/16"), ip_network("fd00:1:2:3::/64"))
+
+
+def test_an_address_of_the_mesh_leads_into_the_tunnel() -> None:
+    assert leads_inside(ip_address("10.100.0.2"), MESH, [LAN])
+    assert leads_inside(ip_address("fd00:1:2:3::2"), MESH, [LAN])
+    assert not leads_inside(ip_address("10.101.0.2"), MESH, [LAN])
+    assert not leads_inside(ip_address("10.100.0.2"), (), [LAN])
+
+
+def test_but_not_where_a_link_has_a_narrower_range_of_it() -> None:
+    narrower = link("eth0", "10.100.7.5", "10.100.7.0/24")
+    assert not leads_inside(ip_address("10.100.7.9"), MESH, [LAN, narrower])
+    assert leads_inside(ip_address("10.100.8.9"), MESH, [LAN, narrower])
+    assert leads_inside(ip_address("10.100.7.9"), MESH, [link("eth0", "10.100.7.5", "10.100.0.0/16")])
+
+
+def test_no_peer_is_tried_through_the_tunnel() -> None:
+    one = msgspec.structs.replace(
+        peer(2),
+        endpoints=endpoints("10.100.0.2:51820", "203.0.113.7:51820"),
+        mapped=endpoints("10.100.0.3:51820"),
+        reflexive=endpoints("[fd00:1:2:3::2]:51820"),
+    )
+    found = Surroundings([LAN], 51820, MESH).candidates(one)
+    assert [str(candidate.endpoint) for candidate in found] == ["203.0.113.7:51820"]

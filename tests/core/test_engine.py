@@ -1,7 +1,7 @@
 """The engine against a device in memory: what it wants is applied, time passes, and nothing is ever torn."""
 
 from collections.abc import Coroutine
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any, TypeVar
 
 import msgspec
@@ -657,3 +657,58 @@ def test_where_the_server_is_there_are_relays_without_an_address() -> None:
     assert bench.peer(90).endpoint == Endpoint.parse("203.0.113.2:8080")
     bench.engine.server_reached([ip_address("203.0.113.2")])
     assert bench.settle(2).is_empty
+
+
+INSIDE = Endpoint(NETWORK.ipv4_address(2), 51820)
+
+
+def test_a_peer_that_sends_through_the_tunnel_itself_is_not_followed_into_it() -> None:
+    bench = Bench()
+    bench.engine.map_arrived(network_map(peer(2)), at(0))
+    bench.settle(CALL_AFTER)
+    outside = bench.peer(2).endpoint
+    bench.backend.see_peer(NAME, public_key(2), latest_handshake=at(1).wall, endpoint=outside)
+    bench.settle(2)
+    bench.backend.see_peer(NAME, public_key(2), endpoint=INSIDE)
+    bench.settle(20)
+    assert bench.peer(2).endpoint == outside
+    assert bench.settle(21).is_empty
+
+
+def test_a_peer_that_has_no_address_but_inside_is_left_alone() -> None:
+    bench = Bench()
+    lost = msgspec.structs.replace(peer(2), endpoints=(INSIDE,))
+    bench.engine.map_arrived(network_map(lost), at(0))
+    bench.settle(CALL_AFTER)
+    assert bench.peer(2).endpoint is None
+    bench.backend.see_peer(NAME, public_key(2), latest_handshake=at(1).wall, endpoint=INSIDE)
+    assert bench.settle(2).is_empty
+
+
+def test_no_relay_is_asked_through_the_tunnel() -> None:
+    inside = Relay(id=RelayId("r1"), vantage_points=(VantagePoint(public_key(90), 8080),), ipv4=NETWORK.ipv4_address(2))
+    own = Relay(id=RelayId("server"), vantage_points=(VantagePoint(public_key(91), 8080),))
+    bench = Bench()
+    bench.engine.server_reached([NETWORK.ipv4_address(3), ip_address("203.0.113.1")])
+    bench.engine.map_arrived(msgspec.structs.replace(network_map(), relays=(inside, own)), at(0))
+    bench.settle(0)
+    assert set(bench.device().peers) == {public_key(91)}
+    assert bench.peer(91).endpoint == Endpoint.parse("203.0.113.1:8080")
+
+
+def test_a_relay_that_claims_a_peers_key_tears_no_tunnel() -> None:
+    claiming = Relay(
+        id=RelayId("r1"), vantage_points=(VantagePoint(public_key(2), 8080),), ipv4=IPv4Address("203.0.113.9")
+    )
+    bench = Bench()
+    bench.engine.links_changed([LAN], 1500, at(0))
+    bench.engine.map_arrived(msgspec.structs.replace(network_map(peer(2)), relays=(claiming,)), at(0))
+    bench.settle(CALL_AFTER)
+    bench.backend.see_peer(NAME, public_key(2), latest_handshake=at(1).wall)
+    bench.settle(1)
+    moved = msgspec.structs.replace(LAN, address=ip_address("192.0.2.201"))
+    bench.engine.links_changed([moved], 1500, at(2))
+    bench.engine.observed(bench.device(), at(2))
+    wanted = bench.engine.wanted(at(2))
+    assert wanted is not None
+    assert wanted.resets == ()

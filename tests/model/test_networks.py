@@ -66,3 +66,7 @@ def test_network_and_broadcast_are_no_hosts() -> None:
     for text in ("10.100.0.0", "10.100.255.255", "10.99.0.1", "192.0.2.1"):
         with pytest.raises(InvalidValue, match="no host address"):
             MESH.number_of(IPv4Address(text))
+
+
+def test_both_ranges_are_all_that_is_inside() -> None:
+    assert MESH.prefixes == (MESH.ipv4, MESH.ipv6)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from wireguard_mesh.model.endpoints import Address, Endpoint
 from wireguard_mesh.model.hosts import LocalAddress
 from wireguard_mesh.model.names import InterfaceName
+from wireguard_mesh.model.networks import Prefix
 from wireguard_mesh.model.paths import Candidate, CandidateKind
 from wireguard_mesh.model.peers import Peer
 
@@ -46,11 +47,22 @@ def published(local: Sequence[LocalAddress], port: int, limit: int) -> tuple[End
     return tuple(dict.fromkeys(Endpoint(link.address, port) for link in ordered))[:limit]
 
 
-class Surroundings:
-    """What this machine's addresses say of others'."""
+def leads_inside(address: Address, mesh: Collection[Prefix], local: Sequence[LocalAddress]) -> bool:
+    """Whether what is sent there goes into the tunnel: it has an address of the mesh, whose ranges are `mesh`, and no
+    link of ours has a narrower range that it is in. WireGuard pointed there would send to itself what it sends, each
+    time a little larger."""
+    around = next((prefix for prefix in mesh if address in prefix), None)
+    if around is None:
+        return False
+    return not any(address in link.prefix and link.prefix.prefixlen > around.prefixlen for link in local)
 
-    def __init__(self, local: Sequence[LocalAddress], own_port: int) -> None:
+
+class Surroundings:
+    """What this machine's addresses say of others'. `mesh`: the ranges that are reached by the tunnel."""
+
+    def __init__(self, local: Sequence[LocalAddress], own_port: int, mesh: Collection[Prefix] = ()) -> None:
         self._local = tuple(local)
+        self._mesh = tuple(mesh)
         self._own = {link.address for link in local}
         self._families = {link.address.version for link in local}
         self._own_port = own_port
@@ -59,14 +71,18 @@ class Surroundings:
         """Where a peer may be reached directly, in the order to try it: on a link of ours; what is reached from
         anywhere; what its router forwards; where relays hear it; other addresses of its site; at last the doubtful.
 
-        What would reach our own WireGuard socket is left out.
+        What would reach our own WireGuard socket, or our own tunnel, is left out.
         """
         found: dict[Endpoint, Candidate] = {}
         for candidate in self._classified(peer):
             is_self = candidate.endpoint.address in self._own and candidate.endpoint.port == self._own_port
-            if not is_self:
+            if not is_self and not self.leads_inside(candidate.endpoint):
                 found.setdefault(candidate.endpoint, candidate)
         return tuple(sorted(found.values(), key=_rank))
+
+    def leads_inside(self, endpoint: Endpoint) -> bool:
+        """Whether what is sent there goes into the tunnel."""
+        return leads_inside(endpoint.address, self._mesh, self._local)
 
     def _classified(self, peer: Peer) -> Iterator[Candidate]:
         for endpoint in peer.endpoints:

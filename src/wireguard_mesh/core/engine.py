@@ -64,8 +64,10 @@ class Engine:
         before, self.map = self.map, network_map
         if before is None or (before.me, before.network) != (network_map.me, network_map.network):
             self._looks.must_look = True
-        if before is None or before.relays != network_map.relays:
-            self._looks.must_look = True
+        is_elsewhere = before is None or before.network != network_map.network
+        if is_elsewhere:
+            self._members.rank(None, self._surroundings(), now)
+        if is_elsewhere or (before is not None and before.relays != network_map.relays):
             self._follow_relays()
         for key, was, peer in self._members.follow(before, network_map, self.device, now):
             self._note(key, was, peer)
@@ -100,7 +102,7 @@ class Engine:
         self.link_mtu = link_mtu
         if is_moved:
             self._follow_relays()
-        self._members.rank(self.map, endpoints.Surroundings(self.local, self._own_port()), now)
+        self._members.rank(self.map, self._surroundings(), now)
         if is_moved:
             self._members.moved(now)
             self.rerouted()
@@ -113,8 +115,12 @@ class Engine:
 
     def _follow_relays(self) -> None:
         if self.map is not None:
-            self.relays.follow(self.map.relays, self._server, self.local)
+            self.relays.follow(self.map.relays, self._server, self.local, self.map.network.prefixes)
             self._looks.must_look = True
+
+    def _surroundings(self) -> endpoints.Surroundings:
+        mesh = self.map.network.prefixes if self.map is not None else ()
+        return endpoints.Surroundings(self.local, self._own_port(), mesh)
 
     def rerouted(self) -> None:
         """Packets may leave by another way: peers must hear of it from WireGuard, which keeps to the old one."""
@@ -163,7 +169,8 @@ class Engine:
             wanted_host(self.settings, self.map, self.exit_node, self.link_mtu),
             self.exit_node,
             self._calls(device, now),
-            (*self.relays.resets(), *self._members.resets()),
+            # A relay that claims a peer's key gets no tunnel torn.
+            (*(key for key in self.relays.resets() if key not in self.map.peers), *self._members.resets()),
         )
 
     def _calls(self, device: WantedDevice, now: Instant) -> tuple[PublicKey, ...]:

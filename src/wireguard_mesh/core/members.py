@@ -105,6 +105,9 @@ class Members:
             if network_map is None or seen is None or seen.endpoint is None or not session.tunnel.alive(now):
                 session.path.died()
                 continue
+            if self._surroundings.leads_inside(seen.endpoint):
+                session.return_home()  # the peer sent its packets through the tunnel itself
+                continue
             relaying = PairRelays(self._relays, self._ways, network_map.me, network_map.peers[key], now)
             if not session.is_trying() or relaying.at(seen.endpoint) is not None:
                 session.path.observe(seen.endpoint, session.tunnel, relaying, now, is_kept=is_kept)

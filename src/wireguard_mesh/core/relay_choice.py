@@ -17,12 +17,14 @@ from wireguard_mesh.core import relay_pings
 from wireguard_mesh.core.carriage import Carriage
 from wireguard_mesh.core.instant import Instant
 from wireguard_mesh.core.relay_pings import Ping
+from wireguard_mesh.core.relay_screening import outside, usable_relays
 from wireguard_mesh.core.stations import Station
 from wireguard_mesh.core.vantages import Vantage
 from wireguard_mesh.model.devices import ObservedDevice, WantedPeer
 from wireguard_mesh.model.endpoints import Address, Endpoint
 from wireguard_mesh.model.hosts import LocalAddress
 from wireguard_mesh.model.keys import PublicKey
+from wireguard_mesh.model.networks import Prefix
 from wireguard_mesh.model.peers import Peer
 from wireguard_mesh.model.relays import Relay, RelayDistance, RelayId
 
@@ -57,9 +59,17 @@ class RelayChoice:
 
     # Events
 
-    def follow(self, relays: Sequence[Relay], server: Sequence[Address], local: Sequence[LocalAddress]) -> None:
+    def follow(
+        self,
+        relays: Sequence[Relay],
+        server: Sequence[Address],
+        local: Sequence[LocalAddress],
+        mesh: Collection[Prefix] = (),
+    ) -> None:
         """The map has these relays; `server`: addresses at which the coordination server is reached, the last one
-        first; `local`: what this machine has. To be called when one of them changed; again changes nothing."""
+        first; `local`: what this machine has; `mesh`: the ranges of the tunnel, where no relay is. To be called when
+        one of them changed; again changes nothing."""
+        relays, server = usable_relays(relays, mesh, local), outside(server, mesh, local)
         families = {link.address.version for link in local}
         before, places = dict(self._stations), self._places()
         self._remember()

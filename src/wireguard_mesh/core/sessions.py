@@ -195,6 +195,10 @@ class Session:
             return self.path.target
         return self._addresses[min(self._position, len(self._addresses) - 1)]
 
+    def return_home(self) -> None:
+        """WireGuard sends where nothing may be sent: it is to send by the relay again, or to the best candidate."""
+        self.path.target = self._addresses[0] if self._addresses else None
+
     def look_at(self, now: Instant) -> float:
         """When to look at the device soon for the sake of this peer, whose first handshake is awaited, or whose first
         sign of life after a doubt, or an answer to what was tried."""

@@ -66,6 +66,11 @@ class MeshNetwork:
         return cls(ipv4, next(ula.subnets(new_prefix=SUBNET_PREFIX_LENGTH)))
 
     @property
+    def prefixes(self) -> tuple[Prefix, ...]:
+        """Both ranges: all that the tunnel is the way to."""
+        return self.ipv4, self.ipv6
+
+    @property
     def capacity(self) -> int:
         """How many peers fit: host numbers 1 to `capacity`."""
         return self.ipv4.num_addresses - 2
