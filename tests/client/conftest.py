@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.client.web_relay import WebRelay, start_web_relay
 from tests.samples import NETWORK, peer, private_key, public_key
 from tests.waiting import until as until  # so that tests of this folder find it here, too
 from wireguard_mesh.client import clock
@@ -247,3 +248,11 @@ def no_frozen_garbage() -> Iterator[None]:
 
     yield
     gc.unfreeze()
+
+
+@pytest.fixture
+async def web() -> AsyncIterator[WebRelay]:
+    """A relay's end of WebSockets."""
+    made = await start_web_relay()
+    yield made
+    await made.close()

@@ -11,7 +11,7 @@ import pytest
 from websockets.protocol import State
 
 from tests.client.conftest import WG0, until
-from tests.client.web_relay import WebRelay, start_web_relay
+from tests.client.web_relay import WebRelay
 from tests.core.relay_samples import OWN, far
 from tests.samples import private_key, public_key
 from wireguard_mesh.client import clock
@@ -28,20 +28,15 @@ from wireguard_mesh.model.relays import Relay
 FIRST = OWN.vantage_points[0].public_key
 
 
-@pytest.fixture
-async def web() -> AsyncIterator[WebRelay]:
-    made = await start_web_relay()
-    yield made
-    await made.close()
-
-
 class Made:
     """An agent's dealings with relays, without an agent."""
 
     def __init__(self, web: WebRelay, monkeypatch: pytest.MonkeyPatch, *relays: Relay, port: int = 51820) -> None:
         monkeypatch.setattr("wireguard_mesh.core.carriage.PATIENCE", 0.05)
+        monkeypatch.setattr("wireguard_mesh.core.carriage.CERTAIN", 0.1)
         monkeypatch.setattr("wireguard_mesh.core.carriage.LINGER", 0.01)
         monkeypatch.setattr("wireguard_mesh.client.relaying.MAX_ASLEEP", 0.02)
+        self.web = web
         self.engine = Engine(Settings(interface=WG0, private_key=private_key(1), listen_port=port))
         self.control = Control(HttpClient(Dialer(web.address)), private_key(1), public_key(2), time.time)
         self.path_news = self.distance_news = 0
@@ -66,6 +61,12 @@ class Made:
         device = ObservedDevice(name=WG0, backend=BackendKind.KERNEL, listen_port=port, peers=seen)
         self.engine.device = device
         self.relays.observed(device, clock.now())
+
+    def returned(self) -> bool:
+        """Answer by UDP, and say whether the carrier is gone."""
+        self.relays.resets()
+        self.look(handshake=time.time())
+        return self.web.connections[0].state is State.CLOSED
 
     def carried(self) -> bool:
         """Whether the first vantage point is asked by a carrier."""
@@ -92,16 +93,25 @@ async def test_carries_where_udp_does_not_get_through_and_ends_it_when_it_does(
         await until(made.carried)
         assert len(web.connections) == 1
         assert made.path_news > 0
-
-        def returns() -> bool:
-            made.relays.resets()
-            made.look(handshake=time.time())
-            return web.connections[0].state is State.CLOSED
-
-        await until(returns)
+        await until(lambda: "UDP does not get through here" in caplog.text)
+        await until(made.returned)
         assert not made.carried()
     assert caplog.text.count("UDP does not get through here") == 1
     assert caplog.text.count("UDP gets through again") == 1
+
+
+async def test_a_carrier_that_was_there_for_a_moment_is_not_spoken_of(
+    web: WebRelay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that was started anew answers over HTTP, and by UDP a moment later."""
+    caplog.set_level(logging.INFO)
+    made = Made(web, monkeypatch)
+    monkeypatch.setattr("wireguard_mesh.core.carriage.CERTAIN", 3600.0)
+    async with made.running():
+        made.look()
+        await until(made.carried)
+        await until(made.returned)
+    assert "UDP" not in caplog.text
 
 
 async def test_a_carrier_follows_wireguards_port(web: WebRelay, monkeypatch: pytest.MonkeyPatch) -> None:
