@@ -4,7 +4,7 @@ import msgspec
 
 from tests.core.relay_samples import LOCAL, OWN, SERVER, World, at, far, lan
 from tests.samples import peer
-from wireguard_mesh.core.carriage import LINGER, PATIENCE
+from wireguard_mesh.core.carriage import CERTAIN, LINGER, PATIENCE
 from wireguard_mesh.model.devices import BackendKind, ObservedDevice, ObservedPeer
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.names import InterfaceName
@@ -44,6 +44,28 @@ def test_udp_that_brings_nothing_is_given_time_and_then_a_carrier_is_wanted() ->
     world.udp = True
     world.run(10.0)
     assert not world.choice.wants_carrier(world.instant)
+
+
+def test_udp_is_called_blocked_when_the_server_answered_long_enough_without_it() -> None:
+    world = World(carrier_starts=False)
+    world.udp = False
+    world.run(60.0)
+    assert not world.choice.is_udp_blocked(world.instant), "the server may be down"
+    world = blocked()
+    assert not world.choice.is_udp_blocked(world.instant)
+    world.run(CERTAIN)
+    assert world.choice.is_udp_blocked(world.instant)
+    world.udp = True
+    world.run(10.0)
+    assert not world.choice.is_udp_blocked(world.instant)
+
+
+def test_a_server_that_is_back_by_udp_in_time_does_not_count_as_blocked() -> None:
+    world = blocked()
+    world.udp = True
+    for _ in range(20):
+        world.run(1.0)
+        assert not world.choice.is_udp_blocked(world.instant)
 
 
 def test_a_handshake_that_does_not_come_is_begun_anew_before_wireguard_does_it() -> None:

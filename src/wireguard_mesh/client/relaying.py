@@ -48,7 +48,7 @@ class Relaying:
         self._carrier: Carrier | None = None
         self._carrying: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
-        self._has_carried = False
+        self._is_said = False  # that UDP is blocked
         self._reached: tuple[Address, ...] = ()
         self._state: object = None  # what the engine decided by, as far as it is known here
         self._fault = ""
@@ -125,15 +125,21 @@ class Relaying:
         carrier, is_wanted = self._carrier, bool(port) and self._engine.relays.wants_carrier(now)
         if carrier is not None and not (is_wanted and carrier.port == port):
             self._end_carrier()
-        if self._has_carried and not is_wanted:
-            self._has_carried = False
-            log.info("UDP gets through again")
+        self._say(is_wanted=is_wanted, is_blocked=self._engine.relays.is_udp_blocked(now))
         if is_wanted and self._carrier is None:
             # Only here, for few agents need one.
             from wireguard_mesh.client.carrier import Carrier
 
             self._carrier = Carrier(self._control, port, self._carried)
             self._carrying = asyncio.create_task(self._carrier.run())
+
+    def _say(self, *, is_wanted: bool, is_blocked: bool) -> None:
+        if is_blocked and not self._is_said:
+            self._is_said = True
+            log.info("UDP does not get through here, so packets go to the server over TCP")
+        elif self._is_said and not is_wanted:
+            self._is_said = False
+            log.info("UDP gets through again")
 
     def _end_carrier(self) -> None:
         self._carrier = None
@@ -149,9 +155,6 @@ class Relaying:
         relays = self._engine.relays
         if local is not None:
             relays.carried(relays.carried_relay, local, now, seconds=seconds)
-            if not self._has_carried:
-                log.info("UDP does not get through here, so packets go to the server over TCP")
-            self._has_carried = True
         else:
             relays.carried(None, None, now)
         self.wake()

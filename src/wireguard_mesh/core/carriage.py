@@ -22,6 +22,9 @@ from wireguard_mesh.model.relays import RelayId
 PATIENCE: Final = 2.5  # seconds without any answer after which UDP counts as blocked
 # Pings get through, WireGuard does not: two more handshakes may be lost, then something in between knows WireGuard.
 PATIENCE_WITH_PONGS: Final = 8.0
+# Seconds that a carrier stands until UDP is called blocked: WireGuard asks by UDP each 5 s (Rekey-Timeout). A server
+# that was down may answer over HTTP a moment before its relay does.
+CERTAIN: Final = 6.0
 LINGER: Final = 5.0  # seconds that a carrier stays once UDP works again: what is under way arrives
 FIRST_PAUSE: Final = 30.0  # seconds until UDP is trusted again after it did not keep what it promised
 LONGEST_PAUSE: Final = 600.0
@@ -169,6 +172,11 @@ class Carriage:
             udp = self.carrier.udp_since
             return udp is None or now.monotonic < udp + LINGER
         return self.silent_since is not None and now.monotonic >= self.silent_since + self._patience()
+
+    def is_udp_blocked(self, now: Instant) -> bool:
+        """Whether no relay answered by UDP for long enough to say so, while the server did over HTTP."""
+        carrier = self.carrier
+        return carrier is not None and carrier.udp_since is None and now.monotonic >= carrier.since + CERTAIN
 
     def _patience(self) -> float:
         assert self.silent_since is not None

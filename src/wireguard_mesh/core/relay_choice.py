@@ -191,6 +191,11 @@ class RelayChoice:
         # No peer is on this machine: WireGuard may have the port of a carrier that is gone, of an earlier program even.
         return self.carried_relay if endpoint.address.is_loopback else self._former.get(endpoint)
 
+    def seconds_to(self, relay: RelayId) -> float:
+        """The last round trip to it by UDP; 0 if none is known."""
+        station = self._stations.get(relay)
+        return (station.first.seconds or 0.0) if station is not None else 0.0
+
     def is_ready(self, now: Instant) -> bool:
         """Whether some relay knows this machine, so that peers may be called by it."""
         return any(self._carriage.way(station, now) for station in self._stations.values())
@@ -205,6 +210,10 @@ class RelayChoice:
     def wants_carrier(self, now: Instant) -> bool:
         """Whether UDP was given time and did not work."""
         return self.carried_relay is not None and self._carriage.wants_carrier(now)
+
+    def is_udp_blocked(self, now: Instant) -> bool:
+        """Whether people are to be told that UDP does not get through here."""
+        return self._carriage.is_udp_blocked(now)
 
     def distances(self, now: Instant) -> tuple[RelayDistance, ...]:
         """What to tell the server: the relays that work from here, and how far they are; nothing where there is no

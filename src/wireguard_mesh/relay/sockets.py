@@ -28,7 +28,9 @@ def bind_vantages(host: str, port: int) -> Sockets:
     this machine's or a port that has no next.
     """
     if not 1 <= port <= MAX_PORT - VANTAGES + 1:
-        raise InvalidValue(f"a relay needs a UDP port from 1 to {MAX_PORT - VANTAGES + 1}", "choose another port")
+        raise InvalidValue(
+            f"a relay needs a UDP port from 1 to {MAX_PORT - VANTAGES + 1}", "choose another with -listen"
+        )
     opened: list[tuple[socket.socket, ...]] = []
     try:
         opened.extend(_bind(host, number) for number in range(port, port + VANTAGES))
@@ -100,7 +102,7 @@ def _enlarge(sock: socket.socket, option: int, forced: int) -> None:
 
 def _translated(port: int, error: OSError) -> MeshError:
     if error.errno == errno.EADDRINUSE:
-        return Conflict(f"UDP port {port} is in use", "stop what uses it, or choose another port")
+        return Conflict(f"UDP port {port} is in use", "stop what uses it, or choose another port with -listen")
     if error.errno in (errno.EACCES, errno.EPERM):
         return NotPermitted(f"UDP port {port} needs a privilege", "choose one above 1023, or run as root")
     return InvalidValue(f"cannot bind UDP port {port}: {os.strerror(error.errno or 0)}", "see -listen")

@@ -225,9 +225,7 @@ def _bind(host: str, wanted: int, http_port: int) -> Sockets:
     except MeshError as error:
         if wanted == 0:
             return _bind_any(host)
-        advice = "stop what uses it, or choose another port with -listen"
-        hint = advice if isinstance(error, Conflict) else error.hint
-        raise type(error)(error.message, f"{hint}; with -udp off the server relays nothing") from None
+        raise type(error)(error.message, f"{error.hint}; with -udp off the server relays nothing") from None
 
 
 def _bind_any(host: str) -> Sockets:
