@@ -22,18 +22,20 @@ from tests.natlab import (
     Network,
     Segment,
 )
-from tests.samples import peer, public_key
+from tests.samples import NETWORK, peer, public_key
 from wireguard_mesh.core.endpoints import Surroundings
 from wireguard_mesh.core.looks import RELAY_IDLE_LOOK
 from wireguard_mesh.core.members import Members
 from wireguard_mesh.core.probes import MAX_PEERS
 from wireguard_mesh.core.relay_choice import RelayChoice
 from wireguard_mesh.core.renewals import FOLLOW, PROOF
+from wireguard_mesh.core.sessions import FOLLOW_AFTER, FOLLOW_BY_RELAY
 from wireguard_mesh.core.tunnels import REKEY_TIMEOUT
 from wireguard_mesh.model.devices import BackendKind, ObservedDevice, ObservedPeer
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.keys import PublicKey
 from wireguard_mesh.model.paths import CandidateKind, Outcome, PathKind
+from wireguard_mesh.model.peers import NetworkMap
 from wireguard_mesh.model.relays import NatClass, Relay, RelayId, VantagePoint
 
 Send = Callable[[int, Endpoint, bytes, float], None]
@@ -299,6 +301,15 @@ def test_who_was_called_without_a_relay_is_called_by_it_when_it_comes() -> None:
     pair.relay.is_dead = False
     pair.run(2.0 + 4 * REKEY_TIMEOUT)
     assert pair.kinds(2.0 + 4 * REKEY_TIMEOUT) == {PathKind.RELAY}
+
+
+def test_who_was_there_follows_a_newcomer_later_where_relays_are() -> None:
+    for relays, seconds in (((), FOLLOW_AFTER), ((RELAY,), FOLLOW_BY_RELAY)):
+        members = Members(RelayChoice(), public_key(1))
+        before = NetworkMap(epoch="e", revision=1, network=NETWORK, me=peer(1), peers={}, relays=relays)
+        members.follow(before, msgspec.structs.replace(before, peers={public_key(2): peer(2)}), None, at(5))
+        assert not members[public_key(2)].starts(at(4.9 + seconds))
+        assert members[public_key(2)].starts(at(5 + seconds))
 
 
 def test_many_peers_are_not_probed_all_at_once() -> None:

@@ -180,6 +180,14 @@ def test_a_dead_relay_is_left_within_five_seconds() -> None:
     assert world.choice.to(me, other, world.instant) == ("r1", Endpoint.parse("203.0.113.101:8080"))
 
 
+def test_says_how_far_a_relay_is() -> None:
+    world = World()
+    assert world.choice.seconds_to(OWN_RELAY) == 0
+    world.choice.ponged(OWN_RELAY, 0, 0.01, MAPPED, world.instant)
+    assert world.choice.seconds_to(OWN_RELAY) == 0.01
+    assert world.choice.seconds_to(RelayId("unknown")) == 0
+
+
 def test_one_lost_ping_is_nothing() -> None:
     world = World()
     world.run(10.0)

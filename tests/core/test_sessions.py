@@ -1,10 +1,19 @@
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.samples import public_key
 from wireguard_mesh.core.instant import Instant
-from wireguard_mesh.core.sessions import FIRST_LOOK, LONGEST_TRY, WATCH, Session
+from wireguard_mesh.core.sessions import (
+    FIRST_LOOK,
+    LONGEST_TRY,
+    RETRY,
+    RETRY_ELECTED,
+    RETRY_TRIPS,
+    WATCH,
+    Session,
+)
 from wireguard_mesh.core.tunnels import HEARD_FOR, KEEPALIVE_TIMEOUT, REJECT_AFTER_TIME, REKEY_TIMEOUT
 from wireguard_mesh.model.devices import ObservedPeer
 from wireguard_mesh.model.endpoints import Endpoint
@@ -289,7 +298,58 @@ R = Endpoint.parse("203.0.113.1:8080")
 def test_a_relay_is_tried_before_all_else() -> None:
     one = Session(start_at=0)
     one.offer(R, (A, B), at(0))
-    assert endpoints_tried(one, 3 * REKEY_TIMEOUT) == [R, A, B]
+    assert endpoints_tried(one, 4 * REKEY_TIMEOUT + 2) == [R, A, R, B]
+
+
+@pytest.mark.parametrize(("is_elected", "seconds"), [(True, RETRY_ELECTED), (False, RETRY)])
+def test_a_call_by_relay_that_is_not_answered_is_begun_anew_once_and_by_one_end_first(
+    is_elected: bool, seconds: float
+) -> None:
+    one = Session(start_at=0.5, is_elected=is_elected)
+    one.offer(R, (A,), at(0))
+    assert one.change_at(at(1)) == 0.5 + seconds
+    assert resets(one, at(0.49 + seconds), at(0.5 + seconds), at(0.51 + seconds)) == [False, True, False]
+    assert one.endpoint() == R
+    assert one.change_at(at(2.5)) == 0.5 + seconds + REKEY_TIMEOUT
+    assert resets(one, at(0.4 + seconds + REKEY_TIMEOUT)) == [False]
+    assert one.endpoint() == R
+    assert resets(one, at(0.5 + seconds + REKEY_TIMEOUT)) == [False]
+    assert one.endpoint() == A
+
+
+def resets(one: Session, *moments: Instant) -> list[bool]:
+    """Whether it is to be begun anew at each of these moments."""
+    found = []
+    for moment in moments:
+        one.tick(moment)
+        found.append(one.reset_due)
+        one.reset_due = False
+    return found
+
+
+def test_far_from_the_relay_an_answer_is_given_more_time() -> None:
+    one = Session(start_at=0, is_elected=True)
+    one.offer(R, (A,), at(0), relay_seconds=2)
+    one.reset_due = False
+    assert resets(one, at(RETRY_TRIPS * 2 - 0.1), at(RETRY_TRIPS * 2)) == [False, True]
+    assert one.endpoint() == R
+
+
+def test_a_tunnel_that_came_to_life_is_not_begun_anew() -> None:
+    one = Session(start_at=0, is_elected=True)
+    one.offer(R, (A,), at(0))
+    one.observe(seen(handshake=0.4), at(0.5))
+    one.tick(at(RETRY_ELECTED))
+    assert not one.reset_due
+    assert one.endpoint() is None
+
+
+def test_who_may_call_earlier_retries_earlier() -> None:
+    one = Session(start_at=1, is_elected=True)
+    one.offer(R, (A,), at(0))
+    one.hasten(0.25)
+    one.tick(at(0.25 + RETRY_ELECTED))
+    assert one.reset_due
 
 
 def test_a_relay_that_comes_while_others_are_tried_is_tried_at_once() -> None:
@@ -312,9 +372,10 @@ def test_a_relay_that_comes_before_the_start_needs_no_hurry() -> None:
 def test_other_candidates_beside_the_same_relay_disturb_no_handshake_by_it() -> None:
     one = Session(start_at=0)
     one.offer(R, (A,), at(0))
-    one.offer(R, (B,), at(1))
+    one.reset_due = False
+    one.offer(R, (B,), at(0.5))
     assert one.endpoint() == R
-    assert not one.reset_due
+    assert resets(one, at(0.5), at(RETRY)) == [False, True]
 
 
 def test_what_was_waited_for_lets_us_call_earlier_and_never_later() -> None:

@@ -71,10 +71,11 @@ def test_the_device_has_each_member_with_its_own_addresses() -> None:
     assert device.peers[public_key(4)].endpoint is None
 
 
-def test_who_follows_has_no_keepalive_yet() -> None:
+def test_who_follows_has_neither_keepalive_nor_address_yet() -> None:
     sessions = {public_key(2): session(peer(2), start_at=NOW.monotonic + 0.3)}
     device = wanted_device(SETTINGS, network_map(peer(2)), sessions, NOBODY, {}, NOW)
     assert device.peers[public_key(2)].keepalive == 0
+    assert device.peers[public_key(2)].endpoint is None
 
 
 def test_the_exit_node_gets_all_other_traffic_offline_or_not() -> None:

@@ -48,8 +48,7 @@ def _cut(here: Place, there: Place) -> None:
     }}""")
 
 
-@pytest.mark.parametrize("delay", ["20ms", "40ms", "75ms"])
-@pytest.mark.parametrize("is_newcomer", [False, True])
+@pytest.mark.parametrize(("delay", "is_newcomer"), [("20ms", False), ("40ms", False), ("75ms", False), ("75ms", True)])
 def test_the_first_ping_by_relay_takes_some_round_trips(lab: Lab, delay: str, is_newcomer: bool) -> None:
     wide = WideMesh(lab)
     one, other = _pair(wide, wide.places.place("hard"), wide.places.place("hard"), delay)

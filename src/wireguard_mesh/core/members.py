@@ -13,7 +13,7 @@ from wireguard_mesh.core.instant import Instant
 from wireguard_mesh.core.probes import MAX_PEERS, Round
 from wireguard_mesh.core.relay_choice import RelayChoice
 from wireguard_mesh.core.relaying import PairRelays
-from wireguard_mesh.core.sessions import CALL_AFTER, FOLLOW_AFTER, RELAY_PATIENCE, Session
+from wireguard_mesh.core.sessions import CALL_AFTER, FOLLOW_AFTER, FOLLOW_BY_RELAY, RELAY_PATIENCE, Session
 from wireguard_mesh.model.devices import ObservedDevice
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.keys import PublicKey
@@ -66,7 +66,9 @@ class Members:
                 continue
             session = self.sessions.get(key)
             if session is None or _is_back(was, peer, session, now):
-                session = self.sessions[key] = self._new_session(key, is_first=before is None, now=now)
+                session = self.sessions[key] = self._new_session(
+                    key, is_first=before is None, has_relays=bool(network_map.relays), now=now
+                )
                 self._offer(session, network_map.me, peer, now)
                 if device is not None:
                     session.observe(device.peers.get(key), now)
@@ -78,9 +80,12 @@ class Members:
                 changes.append((key, was, peer))
         return changes
 
-    def _new_session(self, key: PublicKey, *, is_first: bool, now: Instant) -> Session:
-        patience = CALL_AFTER if self._call_at is None else RELAY_PATIENCE
-        start_at = now.monotonic + (patience if is_first else FOLLOW_AFTER)
+    def _new_session(self, key: PublicKey, *, is_first: bool, has_relays: bool, now: Instant) -> Session:
+        if is_first:
+            patience = CALL_AFTER if self._call_at is None else RELAY_PATIENCE
+        else:
+            patience = FOLLOW_BY_RELAY if has_relays else FOLLOW_AFTER
+        start_at = now.monotonic + patience
         return Session(start_at=start_at, is_withheld=is_first, is_elected=self._is_elected(key))
 
     def _is_elected(self, key: PublicKey) -> bool:
@@ -135,7 +140,12 @@ class Members:
     def _offer(self, session: Session, me: Peer, peer: Peer, now: Instant) -> None:
         candidates = self._surroundings.candidates(peer)
         way = self._relays.to(me, peer, now) if self._ways else None
-        session.offer(way[1] if way else None, tuple(candidate.endpoint for candidate in candidates), now)
+        session.offer(
+            way[1] if way else None,
+            tuple(candidate.endpoint for candidate in candidates),
+            now,
+            relay_seconds=self._relays.seconds_to(way[0]) if way else 0.0,
+        )
         session.path.offer(candidates, (me.nat, peer.nat), now)
 
     def moved(self, now: Instant) -> None:

@@ -9,8 +9,15 @@ Who starts: the one that learns of the other in its first map, the newcomer, aft
 were there have heard of it and can answer: behind a NAT its own attempt is the only one that can arrive, and a lost one
 costs `REKEY_TIMEOUT`. The one that was there already waits `FOLLOW_AFTER`, should the newcomer's attempt have been
 lost. What makes WireGuard start is the persistent keepalive, when it changes from 0. A user's packet does so too, so
-the newcomer keeps the peer from its device until then. Where there are relays, the newcomer waits until one knows it,
-for `RELAY_PATIENCE` at most: by a relay the first handshake reaches whoever is there.
+the newcomer keeps the peer from its device until then, and the other end gives the peer no address: it learns one
+from the newcomer's first packet. Where there are relays, the newcomer waits until one knows it, for `RELAY_PATIENCE` at
+most: by a relay the first handshake reaches whoever is there, however long that takes, so the other end follows after
+`FOLLOW_BY_RELAY` only.
+
+A handshake by relay that does not come is begun anew at once, by removing the peer, which has no session, and making it
+again: it was lost, or the other end had not heard of us, or two newcomers called each other at the same time. Lest they
+do so again, one is to retry earlier than the other. If the relay stays silent to that as well, the candidates have
+their turns, and the relay between any two of them.
 
 Once a tunnel stands, `core.paths` says where to send. One that lives is doubted once either end has other addresses
 than before: each end sends the other a packet, which moves the other's endpoint (WireGuard paper, section 2.1), and
@@ -32,6 +39,13 @@ from wireguard_mesh.model.paths import PathKind
 
 CALL_AFTER: Final = 0.1  # longer than the others take from the news of a newcomer to a device that answers
 FOLLOW_AFTER: Final = 0.3  # longer than a newcomer takes from its first map to a device that answers
+# The same where a newcomer calls by relay: longer than it waits for one, retries, and is answered over a long line.
+FOLLOW_BY_RELAY: Final = 2.5
+RETRY_ELECTED: Final = 1.0  # seconds after which a call by relay is repeated
+RETRY: Final = 1.8  # the same by the other end: long enough for the answer to the first one's
+# How much longer for each second of a round trip to the relay: the peer may be as far from it, and a handshake takes one
+# round trip and a half.
+RETRY_TRIPS: Final = 3.0
 RELAY_PATIENCE: Final = 1.0  # seconds that a newcomer waits for a relay before it calls without
 LONGEST_TRY: Final = 60.0  # seconds that an address is tried once all have been tried a few times
 FIRST_LOOK: Final = 0.05  # seconds after its start at which a handshake is looked for; then twice as late each time
@@ -47,8 +61,8 @@ class Session:
     """What is to be done about one peer. All times are monotonic seconds."""
 
     __slots__ = (
-        "_addresses", "_doubted_at", "_is_unseen", "_is_withheld", "_position", "_relay", "_started", "_tries",
-        "_try_until", "call_due", "doubt_due", "is_calling", "path", "reset_due", "tunnel",
+        "_addresses", "_doubted_at", "_is_elected", "_is_unseen", "_is_withheld", "_position", "_relay", "_retry_at",
+        "_started", "_tries", "_try_until", "call_due", "doubt_due", "is_calling", "path", "reset_due", "tunnel",
     )  # fmt: skip
 
     def __init__(self, *, start_at: float, is_withheld: bool = False, is_elected: bool = False) -> None:
@@ -56,6 +70,7 @@ class Session:
         `is_elected`: of the two ends this is the one that decides where both would decide alike."""
         self.tunnel = Tunnel()
         self.path = Path(is_elected=is_elected)
+        self._is_elected = is_elected
         self._started = start_at
         self._is_withheld = is_withheld
         self._addresses: tuple[Endpoint, ...] = ()
@@ -63,6 +78,7 @@ class Session:
         self._position: int | None = 0
         self._tries = 0
         self._try_until = start_at + REKEY_TIMEOUT
+        self._retry_at = _FOREVER
         self._is_unseen = True
         self._doubted_at = _NEVER
         self.call_due = False
@@ -88,22 +104,34 @@ class Session:
     def hasten(self, start_at: float) -> None:
         """What was waited for is there: we may call the peer at that moment already."""
         if start_at < self._started:
+            self._retry_at -= self._started - start_at
             self._started = start_at
             self._try_until = start_at + REKEY_TIMEOUT
 
-    def offer(self, relay: Endpoint | None, candidates: tuple[Endpoint, ...], now: Instant) -> None:
-        """The peer may be reached by the relay at `relay`, and directly at these, best first. If they are others than
-        before, the first one is next."""
-        addresses = candidates if relay is None else (relay, *candidates)
+    def offer(
+        self, relay: Endpoint | None, candidates: tuple[Endpoint, ...], now: Instant, *, relay_seconds: float = 0.0
+    ) -> None:
+        """The peer may be reached by the relay at `relay`, to which a round trip takes `relay_seconds` if that is
+        known, and directly at these, best first. If they are others than before, the first one is next."""
+        addresses = candidates if relay is None else _turns(relay, candidates)
         if addresses == self._addresses:
             return
+        is_at_relay = self._relay is not None and self.endpoint() == self._relay
         is_new_relay = relay is not None and relay != self._relay
         self._addresses, self._relay = addresses, relay
         if self.tunnel.alive(now) or self._position is None:
             return
+        if is_at_relay and relay is not None and not is_new_relay:
+            self._position = 0  # what is under way is not disturbed
+            return
         # What WireGuard began goes elsewhere, and it would begin nothing new for REKEY_TIMEOUT.
         self.reset_due = is_new_relay and now.monotonic >= self._started
         self._try_from(0, now.monotonic)
+        self._retry_at = _FOREVER
+        if relay is not None:
+            patience = RETRY_ELECTED if self._is_elected else RETRY
+            self._retry_at = max(now.monotonic, self._started) + patience * max(1.0, RETRY_TRIPS * relay_seconds)
+            self._try_until = max(self._try_until, self._retry_at)
 
     def doubt(self, now: Instant) -> None:
         """One end has other addresses than before: the peer must be heard anew if its tunnel lives."""
@@ -160,7 +188,13 @@ class Session:
         self._try_from(0, now.monotonic)
 
     def tick(self, now: Instant) -> None:
-        """Go on to the next address if the time of this one is over."""
+        """Go on to the next address if the time of this one is over, or begin anew where it is."""
+        if now.monotonic >= self._retry_at:
+            self._retry_at = _FOREVER
+            if not self.tunnel.alive(now) and self._position is not None:
+                self.reset_due = True
+                self._try_from(0, now.monotonic)
+                return
         if now.monotonic < self._try_until or not self._addresses:
             return
         self.call_due = False  # a tunnel that is dead calls by itself
@@ -190,7 +224,7 @@ class Session:
         return self._position is not None
 
     def endpoint(self) -> Endpoint | None:
-        """Where to send to; None: leave what WireGuard has."""
+        """Where to send to, once we may; None: leave what WireGuard has."""
         if self._position is None or not self._addresses:
             return self.path.target
         return self._addresses[min(self._position, len(self._addresses) - 1)]
@@ -222,4 +256,9 @@ class Session:
         if self._try_until == _FOREVER:
             is_watched = self.tunnel.is_used and self._relay is not None and self.path.kind is PathKind.DIRECT
             return min(max(now.monotonic, self.tunnel.dead_at()), now.monotonic + WATCH if is_watched else _FOREVER)
-        return max(self._try_until, now.monotonic) if self._addresses else _FOREVER
+        return max(min(self._try_until, self._retry_at), now.monotonic) if self._addresses else _FOREVER
+
+
+def _turns(relay: Endpoint, candidates: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    """The relay, and after each candidate the relay again."""
+    return tuple(turn for candidate in candidates for turn in (relay, candidate)) or (relay,)

@@ -82,11 +82,13 @@ def wanted_peers(
         if session.is_withheld(now):
             continue
         if is_member(peer, session, now) or key == exit_node.key:
+            starts = session.starts(now)
             wanted[key] = WantedPeer(
                 public_key=key,
                 allowed_ips=_allowed_ips(peer, exit_node),
-                endpoint=session.endpoint(),
-                keepalive=settings.keepalive if session.starts(now) else 0,
+                # Without one, a user's packet starts no handshake either that would cross the peer's own.
+                endpoint=session.endpoint() if starts else None,
+                keepalive=settings.keepalive if starts else 0,
             )
     return wanted
 
