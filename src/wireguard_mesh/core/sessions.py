@@ -43,8 +43,8 @@ FOLLOW_AFTER: Final = 0.3  # longer than a newcomer takes from its first map to 
 FOLLOW_BY_RELAY: Final = 2.5
 RETRY_ELECTED: Final = 1.0  # seconds after which a call by relay is repeated
 RETRY: Final = 1.8  # the same by the other end: long enough for the answer to the first one's
-# How much longer for each second of a round trip to the relay: the peer may be as far from it, and a handshake takes one
-# round trip and a half.
+# How much longer for each second of a round trip to the relay: the peer may be as far from it, and a handshake takes
+# one round trip and a half.
 RETRY_TRIPS: Final = 3.0
 RELAY_PATIENCE: Final = 1.0  # seconds that a newcomer waits for a relay before it calls without
 LONGEST_TRY: Final = 60.0  # seconds that an address is tried once all have been tried a few times
