@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +45,13 @@ TO_PARENT: tuple[ToParent, ...] = (
     Observed(public_key(1), 1, None, over_web=True),
     Stats(received_packets=3, dropped={"no route": 2}, pairs=(Traffic(public_key(1), public_key(2), 3, 4),)),
 )
+
+
+def test_of_what_a_relay_counts_the_server_tells_some() -> None:
+    stats = Stats(
+        memory=7, answered=8, registered=1, sessions=2, routes=3, carriers=4, forwarded_packets=5, forwarded_bytes=6
+    )
+    assert msgspec.structs.astuple(stats.counters) == (1, 2, 3, 4, 5, 6)
 
 
 def test_messages_to_a_child_travel() -> None:

@@ -6,9 +6,10 @@ import socket
 
 import pytest
 
+from tests.relay.ports import nowhere, read_a_broken_socket, sizes_in_turns
 from tests.relay.test_sockets import opened
 from wireguard_mesh.core.forwarding import Buffer
-from wireguard_mesh.core.sources import Source, UdpSource
+from wireguard_mesh.core.sources import Source
 from wireguard_mesh.core.turnstile import Turnstile
 from wireguard_mesh.protocol.pings import Ping, PingKeys
 from wireguard_mesh.protocol.wireguard import Transport
@@ -19,10 +20,6 @@ from wireguard_mesh.relay.sockets import close
 
 pytestmark = pytest.mark.skipif(not has_fast_path(), reason="this machine has no fast path")
 KEEPALIVE = Transport(1, 0, bytes(16)).build()
-
-
-def nowhere(_source: Source, _head: int, _packets: int, _size: int) -> UdpSource | None:
-    """No route."""
 
 
 @pytest.mark.parametrize("host", ["", "0.0.0.0"])
@@ -84,23 +81,11 @@ def test_what_strangers_say_in_vain_is_not_looked_at() -> None:
 
 
 def test_there_is_more_when_a_batch_was_full() -> None:
-    sockets = opened("127.0.0.1")
-    port = LinuxPort(sockets[0][0], lambda _: True, Turnstile())
-    sizes: list[int] = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        for size in range(1, BATCH + 3):
-            sock.sendto(bytes(size), sockets[0][0].getsockname())
-        assert port.receive(lambda _s, _b, start, end, _e: sizes.append(end - start), nowhere)
-        assert len(sizes) == BATCH
-        assert not port.receive(lambda _s, _b, start, end, _e: sizes.append(end - start), nowhere)
-    assert sizes == list(range(1, BATCH + 3))
-    close(sockets)
+    first, then = sizes_in_turns(LinuxPort, BATCH + 2)
+    assert first == list(range(1, BATCH + 1))
+    assert then == [BATCH + 1, BATCH + 2]
 
 
 def test_a_socket_that_is_broken_is_no_end(caplog: pytest.LogCaptureFixture) -> None:
-    sockets = opened("127.0.0.1")
-    port = LinuxPort(sockets[0][0], lambda _: False, Turnstile())
-    close(sockets)
-    assert not port.receive(lambda *_: None, nowhere)
-    assert not port.receive(lambda *_: None, nowhere)
+    assert read_a_broken_socket(LinuxPort) == [False, False]
     assert len(caplog.records) == 1

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from wireguard_mesh.model.errors import Unavailable
+from wireguard_mesh.model.errors import Conflict, InvalidValue, Unavailable
 
 MAX_FILE: Final = 64 * 1024 * 1024  # bytes; a map has some 300 for each peer
 _FILE_MODE: Final = 0o600
 _FOLDER_MODE: Final = 0o700
+
+Parsed = TypeVar("Parsed")
 
 
 def make_folder(folder: Path) -> None:
@@ -34,6 +37,25 @@ def read(path: Path) -> bytes | None:
     if len(data) > MAX_FILE:
         raise Unavailable(f"{path} is longer than {MAX_FILE} bytes")
     return data
+
+
+def place_of(place: Path, default: str) -> tuple[Path, str]:
+    """The folder and the file's name of an identity. `place` is a folder, or a file whose name ends in `.json`."""
+    return (place.parent, place.name) if place.suffix == ".json" else (place, default)
+
+
+def read_identity(path: Path, parse: Callable[[bytes], Parsed], holds: str, advice: str) -> Parsed | None:
+    """The identity there, or None if there is none yet. `parse` raises `InvalidValue` for what is none.
+
+    Raises `Conflict` for one that cannot be read, which says what it `holds` and gives `advice`; `Unavailable`.
+    """
+    data = read(path)
+    if data is None:
+        return None
+    try:
+        return parse(data)
+    except InvalidValue as error:
+        raise Conflict(f"{path} cannot be read ({error.message}), and it holds {holds}", advice) from None
 
 
 def replace(path: Path, data: bytes) -> None:

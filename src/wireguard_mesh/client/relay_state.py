@@ -89,7 +89,7 @@ class RelayFolder:
     @classmethod
     def at(cls, place: Path) -> RelayFolder:
         """`place` is a folder, or a file whose name ends in `.json`."""
-        return cls(place.parent, place.name) if place.suffix == ".json" else cls(place)
+        return cls(*files.place_of(place, FILE))
 
     def make(self) -> None:
         """Make the folders, for their owner only. Raises `Unavailable`."""
@@ -98,16 +98,12 @@ class RelayFolder:
 
     def load(self) -> RelayState | None:
         """The identity, or None if there is none yet. Raises `Conflict` for one that cannot be read."""
-        data = files.read(self.path)
-        if data is None:
-            return None
-        try:
-            return _from_file(_file.decode(data))
-        except InvalidValue as error:
-            raise Conflict(
-                f"{self.path} cannot be read ({error.message}), and it holds this relay's key",
-                "repair it, or move it away to make a new one",
-            ) from None
+        return files.read_identity(
+            self.path,
+            lambda data: _from_file(_file.decode(data)),
+            holds="this relay's key",
+            advice="repair it, or move it away to make a new one",
+        )
 
     def save(self, state: RelayState) -> None:
         """Replace the identity's file. Raises `Unavailable` if the disk does not let us."""

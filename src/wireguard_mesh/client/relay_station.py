@@ -24,7 +24,7 @@ from wireguard_mesh.core.roster import KnownRoster, Roster
 from wireguard_mesh.core.sightings import Sightings
 from wireguard_mesh.model.errors import MeshError
 from wireguard_mesh.model.relays import Relay, VantagePoint
-from wireguard_mesh.protocol import api, relay_api
+from wireguard_mesh.protocol import relay_api
 from wireguard_mesh.protocol.relay_keys import vantage_keys
 from wireguard_mesh.relay.control import Observed, Setup, Stats
 from wireguard_mesh.relay.sockets import Sockets, bind_vantages, close
@@ -74,7 +74,7 @@ class RelayStation:
             self._sightings,
             clock,
             registration=self._registration,
-            counters=self._counters,
+            counters=lambda: self._stats.counters,
             on_member=self._belong,
             on_map=self._serve,
             is_member=self._state.is_member,
@@ -162,17 +162,6 @@ class RelayStation:
             ipv4=addresses.ipv4,
             ipv6=addresses.ipv6,
             version=__version__,
-        )
-
-    def _counters(self) -> api.RelayCounters:
-        stats = self._stats
-        return api.RelayCounters(
-            registered=stats.registered,
-            sessions=stats.sessions,
-            routes=stats.routes,
-            carriers=stats.carriers,
-            forwarded_packets=stats.forwarded_packets,
-            forwarded_bytes=stats.forwarded_bytes,
         )
 
     def _belong(self, relay: Relay) -> None:

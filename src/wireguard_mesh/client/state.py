@@ -16,7 +16,7 @@ from wireguard_mesh.core import netmap
 from wireguard_mesh.core.exit_nodes import ExitPolicy
 from wireguard_mesh.core.wanted import DEFAULT_LISTEN_PORT
 from wireguard_mesh.model.endpoints import MAX_PORT, Address
-from wireguard_mesh.model.errors import Conflict, InvalidValue, MeshError
+from wireguard_mesh.model.errors import InvalidValue, MeshError
 from wireguard_mesh.model.keys import PrivateKey, PublicKey
 from wireguard_mesh.model.names import InterfaceName, parse_hostname, parse_interface_name
 from wireguard_mesh.model.peers import NetworkMap
@@ -95,7 +95,7 @@ class StateFolder:
     @classmethod
     def at(cls, place: Path) -> StateFolder:
         """`place` is a folder, or a file whose name ends in `.json`."""
-        return cls(place.parent, place.name) if place.suffix == ".json" else cls(place)
+        return cls(*files.place_of(place, FILE))
 
     def make(self) -> None:
         """Make the folder, for its owner only. Raises `Unavailable`."""
@@ -103,16 +103,12 @@ class StateFolder:
 
     def load(self) -> ClientState | None:
         """The identity, or None if there is none yet. Raises `Conflict` for one that cannot be read."""
-        data = files.read(self.path)
-        if data is None:
-            return None
-        try:
-            return _from_file(_file.decode(data))
-        except InvalidValue as error:
-            raise Conflict(
-                f"{self.path} cannot be read ({error.message}), and it holds this machine's key",
-                "repair it, or keep it aside and make a new key with -new-identity",
-            ) from None
+        return files.read_identity(
+            self.path,
+            lambda data: _from_file(_file.decode(data)),
+            holds="this machine's key",
+            advice="repair it, or keep it aside and make a new key with -new-identity",
+        )
 
     def save(self, state: ClientState) -> None:
         """Replace the identity's file. Raises `Unavailable` if the disk does not let us."""

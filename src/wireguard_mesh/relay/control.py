@@ -18,6 +18,7 @@ from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.errors import InvalidValue, MeshError
 from wireguard_mesh.model.keys import PrivateKey, PublicKey
 from wireguard_mesh.model.relays import RelayId
+from wireguard_mesh.protocol.api import RelayCounters
 
 M = TypeVar("M")
 
@@ -108,6 +109,18 @@ class Stats(msgspec.Struct, frozen=True, array_like=True, tag="stats", kw_only=T
     routes: int = 0
     carriers: int = 0
     pairs: tuple[Traffic, ...] = ()
+
+    @property
+    def counters(self) -> RelayCounters:
+        """What the server tells of a relay."""
+        return RelayCounters(
+            registered=self.registered,
+            sessions=self.sessions,
+            routes=self.routes,
+            carriers=self.carriers,
+            forwarded_packets=self.forwarded_packets,
+            forwarded_bytes=self.forwarded_bytes,
+        )
 
 
 ToChild = Setup | Roster | Adopt | Stop

@@ -162,15 +162,7 @@ class OwnRelay:
     @property
     def counters(self) -> RelayCounters:
         """What it does."""
-        stats = self._stats
-        return RelayCounters(
-            registered=stats.registered,
-            sessions=stats.sessions,
-            routes=stats.routes,
-            carriers=stats.carriers,
-            forwarded_packets=stats.forwarded_packets,
-            forwarded_bytes=stats.forwarded_bytes,
-        )
+        return self._stats.counters
 
     def follow(self, snapshot: Snapshot) -> None:
         """Others are registered now; costs as much as changed."""
