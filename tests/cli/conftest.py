@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.protocol.test_local import STATUS
-from tests.samples import private_key
+from tests.samples import NETWORK, peer, private_key, public_key
 from wireguard_mesh.client.state import ClientState, StateFolder
+from wireguard_mesh.model.names import InterfaceName
+from wireguard_mesh.model.peers import NetworkMap
 from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.protocol import local
 from wireguard_mesh.protocol.codec import encode
@@ -34,6 +36,22 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A runtime directory of the test's own; nothing of the machine's is touched."""
     monkeypatch.setattr("wireguard_mesh.cli.place.runtime_directory", lambda *_: str(tmp_path))
     return tmp_path
+
+
+def leave_mesh(folder: Path) -> None:
+    """Have there what an agent of peer 1 that ended left: it knew peer 2."""
+    files = StateFolder(folder)
+    files.save(
+        ClientState(
+            private_key=private_key(1),
+            server=ServerAddress.parse("http://127.0.0.1:9"),
+            interface=InterfaceName("wgmt-none"),
+            peer_id="peer-000001",
+            server_public_key=public_key(9),
+        )
+    )
+    network_map = NetworkMap(epoch="e", revision=1, network=NETWORK, me=peer(1), peers={public_key(2): peer(2)})
+    files.save_map(network_map, public_key(1), public_key(9))
 
 
 @pytest.fixture

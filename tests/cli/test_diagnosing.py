@@ -8,20 +8,16 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.cli.conftest import AnsweringAgent
+from tests.cli.conftest import AnsweringAgent, leave_mesh
 from tests.protocol.test_local import EXPLANATION, NETCHECK, PONG
-from tests.samples import NETWORK, peer, private_key, public_key
+from tests.samples import peer
 from wireguard_mesh.cli.client import cli
 from wireguard_mesh.cli.diagnosing import PingOptions, current_netcheck, ping_peer
 from wireguard_mesh.cli.place import Place
 from wireguard_mesh.client.local_client import NoAgent
-from wireguard_mesh.client.state import ClientState, StateFolder
 from wireguard_mesh.model.errors import InvalidValue, NotFound
-from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.paths import PathKind, PathReport
-from wireguard_mesh.model.peers import NetworkMap
 from wireguard_mesh.model.relays import OWN_RELAY
-from wireguard_mesh.model.servers import ServerAddress
 from wireguard_mesh.protocol import local
 from wireguard_mesh.protocol.diagnosis import Netcheck, Pong
 from wireguard_mesh.protocol.status import PortMapping
@@ -131,17 +127,7 @@ def test_the_commands(agent: AnsweringAgent) -> None:
 @pytest.fixture
 def alone(runtime: Path) -> Place:
     """A machine of a mesh, with no agent."""
-    folder = StateFolder(runtime)
-    state = ClientState(
-        private_key=private_key(1),
-        server=ServerAddress.parse("http://127.0.0.1:9"),
-        interface=InterfaceName("wgmt-none"),
-        peer_id="peer-000001",
-        server_public_key=public_key(9),
-    )
-    folder.save(state)
-    network_map = NetworkMap(epoch="e", revision=1, network=NETWORK, me=peer(1), peers={public_key(2): peer(2)})
-    folder.save_map(network_map, public_key(1), public_key(9))
+    leave_mesh(runtime)
     return Place(runtime, None)
 
 

@@ -3,16 +3,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.cli.conftest import AnsweringAgent
+from tests.cli.conftest import AnsweringAgent, leave_mesh
 from tests.protocol.test_local import STATUS
-from tests.samples import NETWORK, peer, private_key, public_key
 from wireguard_mesh.cli import showing
 from wireguard_mesh.cli.place import Place
-from wireguard_mesh.client.state import ClientState, StateFolder
 from wireguard_mesh.model.errors import NotFound
-from wireguard_mesh.model.names import Hostname, InterfaceName
-from wireguard_mesh.model.peers import NetworkMap
-from wireguard_mesh.model.servers import ServerAddress
+from wireguard_mesh.model.names import Hostname
 from wireguard_mesh.protocol.status import State
 
 
@@ -42,19 +38,9 @@ def test_exit_nodes_one_a_line(agent: AnsweringAgent, capsys: pytest.CaptureFixt
 
 
 def test_without_an_agent_disk_and_device_are_asked(runtime: Path) -> None:
-    folder = StateFolder(runtime)
     with pytest.raises(NotFound, match="no mesh"):
         showing.current_status(Place(runtime, None))
-    state = ClientState(
-        private_key=private_key(1),
-        server=ServerAddress.parse("http://x"),
-        interface=InterfaceName("wgmt-none"),
-        peer_id="peer-000001",
-        server_public_key=public_key(9),
-    )
-    folder.save(state)
-    network_map = NetworkMap(epoch="e", revision=1, network=NETWORK, me=peer(1), peers={public_key(2): peer(2)})
-    folder.save_map(network_map, public_key(1), public_key(9))
+    leave_mesh(runtime)
     status = showing.current_status(Place(runtime, None))
     assert (status.state, status.interface, len(status.peers)) == (State.STOPPED, "wgmt-none", 1)
 

@@ -5,15 +5,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.samples import peer, public_key
+from tests.core.status_samples import bob
+from tests.samples import public_key
 from wireguard_mesh.core.explaining import explain
 from wireguard_mesh.core.path_words import NAT
 from wireguard_mesh.model.endpoints import Endpoint
-from wireguard_mesh.model.names import Hostname, InterfaceName
+from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.paths import CandidateKind, Outcome, PathKind, PathReport, Trial
 from wireguard_mesh.model.relays import OWN_RELAY, NatClass
 from wireguard_mesh.protocol.diagnosis import Explanation
-from wireguard_mesh.protocol.status import NatStatus, PeerStatus, RelayStatus, ServerStatus, State, Status, UdpState
+from wireguard_mesh.protocol.status import NatStatus, RelayStatus, ServerStatus, State, Status, UdpState
 
 NOW = 1_000_000.0
 EASY, HARD, PUBLIC, BLOCKED, UNKNOWN = NatClass.EASY, NatClass.HARD, NatClass.PUBLIC, NatClass.BLOCKED, NatClass.UNKNOWN
@@ -38,18 +39,6 @@ def told(
 ) -> Explanation:
     """The explanation of the path to `bob`; `changes` are of the status."""
     handshake = changes.pop("handshake", 0.0)
-    bob = PeerStatus(
-        id=peer(2).id,
-        hostname=Hostname("bob"),
-        os="linux",
-        public_key=public_key(2),
-        ipv4=peer(2).ipv4,
-        ipv6=peer(2).ipv6,
-        online=online,
-        nat=other,
-        path=path,
-        latest_handshake=handshake,
-    )
     status = Status(
         state=State.UP,
         interface=InterfaceName("wg0"),
@@ -59,7 +48,8 @@ def told(
         nat=NatStatus(kind=own, reflexive=(OWN_REFLEXIVE,)),
         relays=(RELAY,),
     )
-    return explain(msgspec.structs.replace(status, **changes), bob, NOW)
+    other_end = bob(path, nat=other, online=online, latest_handshake=handshake)
+    return explain(msgspec.structs.replace(status, **changes), other_end, NOW)
 
 
 def by_relay(*trials: Trial, **changes: Any) -> PathReport:

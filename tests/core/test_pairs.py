@@ -1,13 +1,14 @@
 import msgspec
 import pytest
 
-from tests.samples import peer, public_key
+from tests.core.status_samples import bob
+from tests.samples import public_key
 from wireguard_mesh.core.pairs import DEFAULT_PORT, HERE, Pair
 from wireguard_mesh.model.endpoints import Endpoint
-from wireguard_mesh.model.names import Hostname, InterfaceName
+from wireguard_mesh.model.names import InterfaceName
 from wireguard_mesh.model.paths import CandidateKind, Outcome, PathKind, PathReport, Trial
 from wireguard_mesh.model.relays import OWN_RELAY, NatClass
-from wireguard_mesh.protocol.status import NatStatus, PeerStatus, RelayStatus, ServerStatus, State, Status, UdpState
+from wireguard_mesh.protocol.status import NatStatus, RelayStatus, ServerStatus, State, Status, UdpState
 
 NOW = 1_000_000.0
 V4, OTHER_V4 = Endpoint.parse("198.51.100.1:40001"), Endpoint.parse("198.51.100.2:40002")
@@ -24,16 +25,6 @@ def trial(endpoint: Endpoint, times: int = 4) -> Trial:
 def pair(
     *trials: Trial, nat: NatStatus = UNKNOWN, kind: PathKind = PathKind.RELAY, relays: tuple[RelayStatus, ...] = ()
 ) -> Pair:
-    bob = PeerStatus(
-        id=peer(2).id,
-        hostname=Hostname("bob"),
-        os="linux",
-        public_key=public_key(2),
-        ipv4=peer(2).ipv4,
-        ipv6=peer(2).ipv6,
-        online=True,
-        path=PathReport(kind=kind, relay=OWN_RELAY, trials=trials),
-    )
     status = Status(
         state=State.UP,
         interface=InterfaceName("wg0"),
@@ -43,7 +34,7 @@ def pair(
         nat=nat,
         relays=relays,
     )
-    return Pair(status, bob, NOW)
+    return Pair(status, bob(PathReport(kind=kind, relay=OWN_RELAY, trials=trials)), NOW)
 
 
 def test_what_is_not_known_is_what_is_usual() -> None:
