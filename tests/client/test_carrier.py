@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from websockets.frames import Frame, Opcode
 
-from tests.client.conftest import DEADLINE, until
+from tests.client.conftest import DEADLINE, running, until
 from tests.client.web_relay import WebRelay
 from tests.samples import private_key, public_key
 from wireguard_mesh.client.carrier import Carrier
@@ -51,15 +51,8 @@ class Carrying:
         assert where is not None
         return str(where.address), where.port
 
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.carrier.run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+    def running(self) -> contextlib.AbstractAsyncContextManager[None]:
+        return running(self.carrier.run())
 
     @contextlib.asynccontextmanager
     async def up(self) -> AsyncIterator[None]:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.client.conftest import until
+from tests.client.conftest import running, until
 from tests.samples import NETWORK, peer, public_key
 from wireguard_mesh.client import clock, relay_membership
 from wireguard_mesh.client.control import NotRegistered, ServerRefused
@@ -112,15 +112,8 @@ class Place:
         self.membership.hurry()
         return observation
 
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.membership.run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+    def running(self) -> contextlib.AbstractAsyncContextManager[None]:
+        return running(self.membership.run())
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from tests.client.conftest import until
+from tests.client.conftest import Faulty, until
 from tests.samples import private_key, public_key
 from wireguard_mesh.client import clock
 from wireguard_mesh.client.relay_pinger import RelayPinger
@@ -199,17 +199,11 @@ async def test_a_fault_of_ours_ends_nothing(
 ) -> None:
     one = Pinging()
     monkeypatch.setattr("wireguard_mesh.client.relay_pinger.MAX_ASLEEP", 0.01)
-    times = 0
-
-    def fail(_: object) -> None:
-        nonlocal times
-        times += 1
-        raise RuntimeError("a fault")
-
+    fault = Faulty()
     with monkeypatch.context() as patched:
-        patched.setattr(one.relays, "pings", fail)
+        patched.setattr(one.relays, "pings", fault)
         async with one.running():
-            await until(lambda: times > 2)
+            await until(lambda: fault.times > 2)
     assert caplog.text.count("relays cannot be pinged") == 1
     async with one.running():
         one.need(answering)

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 import pytest
 from websockets.protocol import State
 
-from tests.client.conftest import WG0, until
+from tests.client.conftest import WG0, Faulty, until
 from tests.client.web_relay import WebRelay
 from tests.core.relay_samples import OWN, far
 from tests.samples import private_key, public_key
@@ -162,17 +162,11 @@ async def test_a_fault_of_ours_is_said_once_and_ends_nothing(
     web: WebRelay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     made = Made(web, monkeypatch)
-    times = 0
-
-    def fail(_: object) -> None:
-        nonlocal times
-        times += 1
-        raise RuntimeError("a fault")
-
+    fault = Faulty()
     with monkeypatch.context() as patched:
-        patched.setattr(made.relays, "distances", fail)
+        patched.setattr(made.relays, "distances", fault)
         async with made.running():
-            await until(lambda: times > 2)
+            await until(lambda: fault.times > 2)
     assert caplog.text.count("relays cannot be followed") == 1
     async with made.running():
         made.look()
