@@ -46,6 +46,32 @@ def test_udp_that_brings_nothing_is_given_time_and_then_a_carrier_is_wanted() ->
     assert not world.choice.wants_carrier(world.instant)
 
 
+def after_restart(before: World) -> World:
+    """Another program, which finds the device of the one before."""
+    world = World(carrier_starts=False)
+    world.peers, world.now, world.udp = before.peers, before.now, before.udp
+    world.choice.observed(world.device, world.instant)
+    return world
+
+
+def test_a_program_that_follows_on_one_with_a_carrier_wants_another_at_once() -> None:
+    world = after_restart(blocked())
+    assert world.choice.wants_carrier(world.instant)
+    world.udp = True
+    world.run(1.0)
+    assert not world.choice.wants_carrier(world.instant)
+    world.udp = False
+    world.run(400.0)
+    assert world.choice.wants_carrier(world.instant)
+
+
+def test_on_another_network_udp_has_its_time_though_a_program_before_had_a_carrier() -> None:
+    world = after_restart(blocked())
+    world.follow("198.51.100.5")
+    world.run(PATIENCE - 0.2)
+    assert not world.choice.wants_carrier(world.instant)
+
+
 def test_udp_is_called_blocked_when_the_server_answered_long_enough_without_it() -> None:
     world = World(carrier_starts=False)
     world.udp = False

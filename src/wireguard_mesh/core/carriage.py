@@ -180,6 +180,8 @@ class Carriage:
 
     def _patience(self) -> float:
         assert self.silent_since is not None
+        if any(station.first.was_carried for station in self.stations.values()):
+            return 0.0  # UDP was blocked for the agent before, and whether it still is shows by the carrier as well
         has_pongs = any(vantage.pong_at > self.silent_since for vantage in self._vantages())
         return PATIENCE_WITH_PONGS if has_pongs else PATIENCE
 

@@ -30,7 +30,7 @@ class Vantage:
     __slots__ = (
         "_handshake", "_handshake_at", "_is_first_look", "_position", "_tries", "_trusted_until", "asked_at",
         "candidates", "is_carried", "mapped", "missed_at", "misses", "pinged_at", "pong_at", "public_key", "reset_due",
-        "seconds",
+        "seconds", "was_carried",
     )  # fmt: skip
 
     def __init__(self, public_key: PublicKey, candidates: tuple[Endpoint, ...]) -> None:
@@ -46,6 +46,8 @@ class Vantage:
         """Since when a handshake is awaited; None: it came, or the device does not have this peer yet."""
         self.is_carried = False
         """Whether the last handshake came by a carrier, so that it says nothing of UDP."""
+        self.was_carried = False
+        """Whether a program that has ended had a carrier to it, and nothing was heard by UDP since."""
         self.reset_due = False
         """Whether the peer is to be removed and made again, which begins a handshake at once."""
         self.misses = 0
@@ -93,6 +95,7 @@ class Vantage:
         """This machine's network is another."""
         self._position = 0
         self.seconds = None
+        self.was_carried = False
         self.restart()
 
     def observe(self, seen: ObservedPeer | None, now: Instant) -> None:
@@ -117,11 +120,14 @@ class Vantage:
             self._trusted_until = _NEVER if is_lost else now.monotonic + TRUST
             self._handshake_at = _NEVER
             self.is_carried = False
-        elif is_by_udp or not is_adopted:  # a session by the carrier of a program that has ended is none
+        elif is_adopted and not is_by_udp:
+            self.was_carried = True  # a session by the carrier of a program that has ended is none
+        else:
             # The wall clock, which may be wrong or jump, is asked for the age of a session only that stood before us.
             age = max(0.0, now.wall - seen.latest_handshake) if is_adopted else 0.0
             self._handshake_at = now.monotonic - age
             self.is_carried = not is_by_udp
+            self.was_carried = self.was_carried and not is_by_udp
             self.misses = 0
         self._handshake = seen.latest_handshake
 
