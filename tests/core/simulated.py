@@ -316,6 +316,8 @@ class World:
         self.nats: dict[int, NatClass] = {}
         self.is_told = True
         """Whether peers learn of each other's reflexive addresses."""
+        self.is_ipv6_told = True
+        """Whether they learn of each other's IPv6 addresses."""
         self.revision = 0
 
     def agent(self, number: int, host: Host, nat: NatClass = NatClass.EASY) -> Agent:
@@ -356,7 +358,9 @@ class World:
         sources = [relay.sources.get(public_key(number).raw) for relay in self.relays] if self.is_told else []
         return msgspec.structs.replace(
             peer(number),
-            endpoints=tuple(Endpoint(address, PORT) for address in agent.host.addresses),
+            endpoints=tuple(
+                Endpoint(address, PORT) for address in agent.host.addresses if address.version == 4 or self.is_ipv6_told
+            ),
             reflexive=tuple(dict.fromkeys(source for source in sources if source is not None)),
             nat=self.nats[number],
         )

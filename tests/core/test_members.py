@@ -169,6 +169,30 @@ def test_nats_that_cannot_be_passed_are_tried_less_and_less(here: Behaviour, the
         assert {trial.outcome for trial in trials if trial.kind is CandidateKind.REFLEXIVE} == {Outcome.SILENT}
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+@pytest.mark.parametrize("latency", [0.0001, 0.005, 0.04])
+def test_two_hard_nats_are_passed_beside_by_ipv6_through_their_firewalls(latency: float, is_late: bool) -> None:
+    network = Network()
+    internet = network.segment(latency)
+    world = World(network, SimulatedRelay(network.host(internet, "203.0.113.1"), 90))
+    for number in (1, 2):
+        home = network.segment(0.001)
+        network.router(home, internet, f"203.0.113.{number + 1}", HARD)
+        world.agent(number, network.host(home, "192.168.1.2", f"2001:db8:{number}::2"), NatClass.HARD)
+    world.is_ipv6_told = not is_late
+    network.at(0.0, world.agents[1].start)
+    network.at(1.0, world.agents[2].start)
+    network.run(until=20.0)
+    if is_late:
+        assert world.kinds(20.0) == {PathKind.RELAY}
+        world.is_ipv6_told = True
+        network.at(20.0, world.tell)
+        network.run(until=22.0)
+    assert world.kinds(22.0) == {PathKind.DIRECT}
+    report = world.agents[1].path(world.agents[2], 22.0)
+    assert report.candidate is CandidateKind.IPV6
+
+
 def test_two_machines_on_one_link_find_each_other_however_hard_their_nat_is() -> None:
     network = Network()
     internet, home = network.segment(), network.segment(0.0001)

@@ -4,12 +4,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wireguard_mesh.core.instant import Instant
-from wireguard_mesh.core.rounds import FIRST_PAUSE, LONGEST_PAUSE, SENDER_TRIES, Rounds
+from wireguard_mesh.core.rounds import (
+    FIRST_PAUSE,
+    HOPELESS_PAUSE,
+    HOPELESS_ROUNDS,
+    LONGEST_PAUSE,
+    SENDER_TRIES,
+    Rounds,
+)
 from wireguard_mesh.model.endpoints import Endpoint
 from wireguard_mesh.model.paths import Candidate, CandidateKind
 from wireguard_mesh.model.relays import NatClass
 
 FAR = Candidate(Endpoint.parse("198.51.100.2:51820"), CandidateKind.REFLEXIVE)
+GLOBAL = Candidate(Endpoint.parse("[2001:db8::2]:51820"), CandidateKind.IPV6)
 NEAR = Candidate(Endpoint.parse("192.168.1.2:51820"), CandidateKind.LAN)
 
 
@@ -41,6 +49,18 @@ def test_the_candidates_on_a_common_link_are_known() -> None:
     rounds.candidates = (NEAR, FAR)
     assert rounds.near() == (NEAR.endpoint,)
     assert rounds.targets(is_near_only=True, is_at_stake=False) == (NEAR.endpoint,)
+
+
+def test_between_two_hard_nats_ipv6_is_worth_as_many_rounds_as_anywhere() -> None:
+    """Classes of NATs say nothing of IPv6: firewalls before it open like easy NATs."""
+    pauses = {}
+    for candidates in ((FAR,), (FAR, GLOBAL)):
+        rounds = Rounds(is_elected=False)
+        rounds.candidates, rounds.nats = candidates, (NatClass.HARD, NatClass.HARD)
+        for _ in range(HOPELESS_ROUNDS + 1):
+            rounds.begin(at(0))
+        pauses[len(candidates)] = rounds.due_at
+    assert pauses == {1: HOPELESS_PAUSE, 2: FIRST_PAUSE * 2**HOPELESS_ROUNDS}
 
 
 def test_an_end_that_sends_tries_itself_now_and_then() -> None:
