@@ -138,3 +138,8 @@ def test_no_peer_is_tried_through_the_tunnel() -> None:
     )
     found = Surroundings([LAN], 51820, MESH).candidates(one)
     assert [str(candidate.endpoint) for candidate in found] == ["203.0.113.7:51820"]
+
+
+def test_no_peer_is_on_this_machine() -> None:
+    found = candidates("127.0.0.1:53", "[::1]:53", "203.0.113.7:51820", reflexive=("127.0.0.1:51820",))
+    assert [endpoint for endpoint, _ in found] == ["203.0.113.7:51820"]

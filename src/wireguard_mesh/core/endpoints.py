@@ -71,12 +71,13 @@ class Surroundings:
         """Where a peer may be reached directly, in the order to try it: on a link of ours; what is reached from
         anywhere; what its router forwards; where relays hear it; other addresses of its site; at last the doubtful.
 
-        What would reach our own WireGuard socket, or our own tunnel, is left out.
+        What would reach this machine itself, or its own tunnel, is left out.
         """
         found: dict[Endpoint, Candidate] = {}
         for candidate in self._classified(peer):
-            is_self = candidate.endpoint.address in self._own and candidate.endpoint.port == self._own_port
-            if not is_self and not self.leads_inside(candidate.endpoint):
+            address = candidate.endpoint.address
+            is_self = address in self._own and candidate.endpoint.port == self._own_port
+            if not (is_self or address.is_loopback) and not self.leads_inside(candidate.endpoint):
                 found.setdefault(candidate.endpoint, candidate)
         return tuple(sorted(found.values(), key=_rank))
 
