@@ -540,6 +540,15 @@ def test_who_comes_and_who_leaves_is_one_change_without_a_look() -> None:
     assert bench.engine.next_look(at(3)) <= 3 + FOLLOW_AFTER
 
 
+def test_who_asks_how_it_stands_puts_off_no_look() -> None:
+    bench = alive_bench(2)
+    due = bench.engine.next_look(at(3))
+    bench.engine.observed(bench.device(), at(4), is_aside=True)
+    assert bench.engine.next_look(at(4)) == due
+    bench.engine.observed(bench.device(), at(4))
+    assert bench.engine.next_look(at(4)) > due
+
+
 def test_a_newcomer_that_is_offline_hurries_nobody() -> None:
     bench = alive_bench(2)
     due = bench.engine.next_look(at(3))

@@ -56,6 +56,7 @@ def test_the_first_ping_by_relay_takes_some_round_trips(lab: Lab, delay: str, is
     started = time.monotonic()
     assert unanswered(near.host, [far.ipv4]) == []
     seconds = time.monotonic() - started
+    print(f"first ping after {seconds:.2f} s")
     assert seconds < _FIRST_PING_SECONDS, f"{seconds:.2f} s"
     assert path(one, other).kind is PathKind.RELAY
 
@@ -98,6 +99,16 @@ def test_a_direct_path_that_is_cut_is_left_for_a_relay_that_does_not_know_its_se
     losses = probe.stop()
     assert path(one, other).kind is PathKind.RELAY
     assert losses.longest_gap < KEEPALIVE_TIMEOUT + REKEY_TIMEOUT, f"sooner than by WireGuard alone: {losses}"
+
+
+def test_udp_that_is_blocked_while_nobody_speaks_is_noticed_though_somebody_asks_how_it_stands(lab: Lab) -> None:
+    wide = WideMesh(lab)
+    here = wide.places.place("easy")
+    one, other = _pair(wide, here, wide.places.place("easy"))
+    wait_for_path(one, other, PathKind.DIRECT, _SLOW_SECONDS)
+    here.router.block_udp()
+    wait_for_path(one, other, PathKind.RELAY, _HEAL_SECONDS)  # asks all the time
+    assert unanswered(other.host, one.addresses()) == []
 
 
 def test_routers_that_reboot_while_nobody_speaks_are_healed_when_somebody_does(lab: Lab) -> None:

@@ -184,7 +184,7 @@ class DeviceKeeper:
             with contextlib.suppress(MeshError):
                 device = await self._backend.read(self.engine.settings.interface)
                 if device is not None:
-                    self.engine.observed(device, self._clock())
+                    self.engine.observed(device, self._clock(), is_aside=True)
 
     async def _do_what_is_due(self) -> None:
         now = self._clock()

@@ -81,10 +81,11 @@ class Engine:
         if is_exit_node or key == self.exit_node.key or (stands and peer is not None and _differs(was, peer)):
             self._looks.must_look = True
 
-    def observed(self, device: ObservedDevice, now: Instant) -> None:
-        """The device was read."""
+    def observed(self, device: ObservedDevice, now: Instant, *, is_aside: bool = False) -> None:
+        """The device was read. `is_aside`: for somebody who only asks, so the next look is due as before."""
         self.device = device
-        self._looks.looked(now)
+        if not is_aside:
+            self._looks.looked(now)
         self.relays.observed(device, now)
         self._members.observe(device, self.map, now, is_kept=self.settings.keepalive > 0)
 
