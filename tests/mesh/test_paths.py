@@ -16,6 +16,7 @@ pytestmark = pytest.mark.lab
 
 _OTHER_PORT = ("-listen-port", 51821)  # a NAT that keeps ports gives two machines behind it two ports only so
 _SOME, _MANY = 30, 300  # pings, a hundred a second
+_INSIDE = "10.100.0.2"  # the address in the mesh of the second who joins
 
 
 @pytest.fixture
@@ -117,3 +118,16 @@ def test_the_status_for_programs_says_how_each_peer_is_reached(wide: WideMesh) -
     assert relay["id"] == OWN_RELAY
     assert relay["transport"] == "udp"
     assert relay["reachable"]
+
+
+def test_an_address_of_the_mesh_is_no_way_to_a_peer(wide: WideMesh) -> None:
+    one = wide.join("one", "hard")
+    host = wide.places.place("hard").host("other")
+    host.run("ip", "address", "add", _INSIDE + "/32", "dev", "eth0")  # as somebody would who means harm
+    other = Client(host, wide.server)
+    _reach_each_other(one, other)
+    report = wait_for_path(one, other, PathKind.RELAY)
+    assert _INSIDE in {str(endpoint.address) for endpoint in status(other).nat.host}
+    assert _INSIDE not in {str(trial.endpoint.address) for trial in report.trials}
+    sent = int(one.host.run("cat", "/sys/class/net/wg0/statistics/tx_packets").stdout)
+    assert sent < _MANY, "what leaves the tunnel went into it again"
