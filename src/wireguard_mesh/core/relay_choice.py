@@ -79,7 +79,7 @@ class RelayChoice:
             if known is not None and known.relay.vantage_points == relay.vantage_points:
                 known.follow(relay, server, families)
                 self._stations[relay.id] = known
-            elif relay.vantage_points:
+            else:
                 self._stations[relay.id] = Station(relay, server, families)
         if self._places() != places:
             self._carriage.stations_changed()
