@@ -20,6 +20,7 @@ _REJECT_AFTER_TIME = 180
 _OFFLINE_AFTER = 120
 _SYNC = 60
 """Seconds; what the server and the agent do by default."""
+_NONE = "(none)"  # wg's word for no allowed IPs
 _MANY = 1000
 
 _REGISTER_MANY = """
@@ -55,9 +56,18 @@ def _kind(host: Host) -> str:
 
 
 def _handshakes(host: Host) -> dict[str, int]:
-    """The Unix time of the last handshake, by public key; 0 for never."""
-    lines = host.run("wg", "show", INTERFACE, "latest-handshakes").stdout.splitlines()
-    return {key: int(when) for key, when in (line.split() for line in lines)}
+    """The Unix time of the last handshake with each member of the mesh, by public key; 0 for never. Vantage points of
+    relays have no allowed IPs."""
+    allowed = _shown(host, "allowed-ips")
+    return {
+        key: int(when) for key, when in _shown(host, "latest-handshakes").items() if allowed.get(key, _NONE) != _NONE
+    }
+
+
+def _shown(host: Host, what: str) -> dict[str, str]:
+    """What `wg` shows of each peer, by public key."""
+    lines = host.run("wg", "show", INTERFACE, what).stdout.splitlines()
+    return dict(line.split("\t", 1) for line in lines)
 
 
 def _online(mesh: Mesh) -> set[str]:
