@@ -56,7 +56,6 @@ def test_the_first_ping_by_relay_takes_some_round_trips(lab: Lab, delay: str, is
     started = time.monotonic()
     assert unanswered(near.host, [far.ipv4]) == []
     seconds = time.monotonic() - started
-    print(f"first ping after {seconds:.2f} s")
     assert seconds < _FIRST_PING_SECONDS, f"{seconds:.2f} s"
     assert path(one, other).kind is PathKind.RELAY
 
