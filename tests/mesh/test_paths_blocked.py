@@ -36,14 +36,21 @@ def _wait_for_transport(client: Client, transport: Transport) -> None:
         time.sleep(0.05)
 
 
+def _wait_for_nat(client: Client, kind: NatClass) -> None:
+    """What relays make of it comes by the map, after the first packets."""
+    deadline = time.monotonic() + _DEADLINE
+    while status(client).nat.kind is not kind:
+        assert time.monotonic() < deadline, status(client)
+        time.sleep(0.05)
+
+
 def test_without_udp_packets_go_over_a_websocket(wide: WideMesh) -> None:
     blocked, other = wide.join("blocked", "udp-blocked"), wide.join("other", "easy")
     assert unanswered(blocked.host, other.addresses()) == []
     assert unanswered(other.host, blocked.addresses()) == []
     assert path(blocked, other).kind is PathKind.RELAY
-    found = status(blocked)
-    assert found.udp is UdpState.BLOCKED
-    assert found.nat.kind is NatClass.BLOCKED
+    assert status(blocked).udp is UdpState.BLOCKED
+    _wait_for_nat(blocked, NatClass.BLOCKED)
     assert _transport(blocked) is Transport.WEBSOCKET
     assert _transport(other) is Transport.UDP
 
