@@ -119,7 +119,10 @@ def restore(flags: Flags, db: str | None, config: str | None, file: str, *, forc
 def _run(work: Coroutine[Any, Any, T]) -> T:
     import asyncio
 
-    return asyncio.run(work)
+    try:
+        return asyncio.run(work)
+    finally:
+        work.close()  # Ctrl-C may come before it began, and Python would complain of that
 
 
 def _given(flags: Flags, db: str | None, config: str | None) -> Flags:
