@@ -34,8 +34,9 @@ def start_relay(relay: Host, *keys: PublicKey) -> None:
 
 def start_wireguard(host: Host, number: int, place: str) -> None:
     """WireGuard with the relay's vantage point as its only peer."""
-    host.start("wireguard-go", "-f", "wg0")
-    host.run("sh", "-c", "until wg show wg0; do sleep 0.02; done")
+    # It goes to the background once it can be asked. Whoever asks before may end it: wg(8) removes a socket that does
+    # not listen yet, and a program whose socket is removed ends.
+    host.run("wireguard-go", "wg0")
     key = host.path("~/key")
     key.write_text(private_key(number).to_base64())
     vantage = vantage_keys()[0].public_key
