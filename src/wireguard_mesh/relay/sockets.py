@@ -66,18 +66,18 @@ def _bind(host: str, port: int) -> tuple[socket.socket, ...]:
 
 def _bind_everywhere(port: int) -> socket.socket:
     try:
-        return _bound(socket.AF_INET6, ("::", port))
+        return _bound(socket.AF_INET6, ("::", port), dual=True)
     except OSError as error:
         if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
             raise
         return _bound(socket.AF_INET, ("", port))  # a machine without IPv6
 
 
-def _bound(family: int, target: object) -> socket.socket:
+def _bound(family: int, target: object, *, dual: bool = False) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
         if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, target[0] != "::")  # type: ignore[index]
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual)
         _enlarge(sock, socket.SO_RCVBUF, _SO_RCVBUFFORCE)
         _enlarge(sock, socket.SO_SNDBUF, _SO_SNDBUFFORCE)
         sock.setblocking(False)
