@@ -88,7 +88,7 @@ class Agent:
             machine=options_of.machine(state),
             relaying=relaying,
             mapper=PortMapper(
-                relaying.own_port,
+                engine.own_port,
                 clock,
                 lambda _: self._announce(),
                 nonce=mapping_nonce(state.private_key),

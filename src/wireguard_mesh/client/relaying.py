@@ -121,7 +121,7 @@ class Relaying:
 
     def _carry_or_not(self, now: Instant) -> None:
         """Begin to carry, or end it."""
-        port = self.own_port()
+        port = self._engine.own_port()
         carrier, is_wanted = self._carrier, bool(port) and self._engine.relays.wants_carrier(now)
         if carrier is not None and not (is_wanted and carrier.port == port):
             self._end_carrier()
@@ -158,8 +158,3 @@ class Relaying:
         else:
             relays.carried(None, None, now)
         self.wake()
-
-    def own_port(self) -> int:
-        """WireGuard's UDP port here; 0: not known yet."""
-        device = self._engine.device
-        return self._engine.settings.listen_port or (device.listen_port if device is not None else 0)

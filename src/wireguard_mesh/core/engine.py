@@ -121,7 +121,7 @@ class Engine:
 
     def _surroundings(self) -> endpoints.Surroundings:
         mesh = self.map.network.prefixes if self.map is not None else ()
-        return endpoints.Surroundings(self.local, self._own_port(), mesh)
+        return endpoints.Surroundings(self.local, self.own_port(), mesh)
 
     def rerouted(self) -> None:
         """Packets may leave by another way: peers must hear of it from WireGuard, which keeps to the old one."""
@@ -225,7 +225,7 @@ class Engine:
 
     def published(self, limit: int) -> tuple[Endpoint, ...]:
         """Where others may reach this machine, best first; none before the device has its port."""
-        port = self._own_port()
+        port = self.own_port()
         return endpoints.published(self.local, port, limit) if port else ()
 
     def is_alive(self, key: PublicKey, now: Instant) -> bool:
@@ -238,7 +238,7 @@ class Engine:
             return PathReport(kind=PathKind.NONE)
         return self._members.path_of(self.map.peers[key], self.map.me, now)
 
-    def _own_port(self) -> int:
+    def own_port(self) -> int:
         """WireGuard's UDP port here; 0: not known yet."""
         return self.settings.listen_port or (self.device.listen_port if self.device else 0)
 
